@@ -1,0 +1,251 @@
+"""Reads a Segment message: its parts, its filters, and every odd thing that is found on the way.
+
+A Message collects problems instead of stopping at the first, so that whoever sent it sees all of
+them at once; `check()` raises them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from kochava_segment.errors import (
+    EventFiltered,
+    FilterReason,
+    InvalidEventPayload,
+    Problem,
+)
+from kochava_segment.mapping.paths import join
+from kochava_segment.mapping.timestamps import epoch_seconds
+from kochava_segment.options import Options
+from kochava_segment.request import MappingWarning
+
+_EMPTY: Mapping[str, Any] = {}
+_BOOLEANS = {"true": True, "false": False}
+
+
+class Notes:
+    """What is found while one message is mapped."""
+
+    __slots__ = ("problems", "warnings")
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[MappingWarning] = []
+
+    def problem(self, path: str, detail: str) -> None:
+        problem = Problem(path, detail)
+        if problem not in self.problems:  # several fields may read the same path
+            self.problems.append(problem)
+
+    def warn(self, code: str, field: str, detail: str) -> None:
+        self.warnings.append(MappingWarning(code, field, detail))
+
+
+class Section:
+    """One object inside a message, with the path at which it stands.
+
+    Its readers give None where a value is missing, null or blank, and note a problem where it is of
+    the wrong type.
+    """
+
+    __slots__ = ("notes", "path", "values")
+
+    def __init__(self, values: Mapping[str, Any], path: str, notes: Notes) -> None:
+        self.values = values
+        self.path = path
+        self.notes = notes
+
+    def get(self, key: str) -> Any:
+        """The raw value, None where there is none."""
+        return self.values.get(key)
+
+    def section(self, key: str) -> Section:
+        """The object at `key`, an empty one where there is none."""
+        value = self.get(key)
+        if value is None:
+            value = _EMPTY
+        elif not isinstance(value, (dict, Mapping)):
+            self._wrong(key, "must be an object")
+            value = _EMPTY
+        return Section(value, join(self.path, key), self.notes)
+
+    def text(self, key: str) -> str | None:
+        """The string at `key`."""
+        value = self.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            return self._wrong(key, "must be a string")
+        if not (value.isascii() or is_unicode(value)):
+            return self._wrong(key, "is not valid Unicode: it has half of a surrogate pair")
+        return value if value and not value.isspace() else None
+
+    def word(self, key: str) -> str | None:
+        """The string at `key`, or the number at `key` as a string: versions and user ids."""
+        value = self.get(key)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return str(value)
+        return self.text(key)
+
+    def flag(self, key: str) -> bool | None:
+        """The boolean at `key`; the strings "true" and "false" are taken for it."""
+        value = self.get(key)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.strip().casefold() in _BOOLEANS:
+            return _BOOLEANS[value.strip().casefold()]
+        return self._wrong(key, "must be true or false")
+
+    def whole_number(self, key: str) -> int | None:
+        """The number at `key`, its fraction cut off."""
+        value = self.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return self._wrong(key, "must be a number")
+        return int(value) if abs(value) < 2**63 else self._wrong(key, "is out of range")
+
+    def _wrong(self, key: str, detail: str) -> None:
+        self.notes.problem(join(self.path, key), detail)
+
+
+class KochavaOptions(Section):
+    """`integrations.Kochava`, in which each option may be spelled in snake_case or camelCase."""
+
+    __slots__ = ()
+
+    def get(self, key: str) -> Any:
+        value = self.values.get(key)
+        return self.values.get(_camel_case(key)) if value is None else value
+
+
+@lru_cache(maxsize=64)
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def is_unicode(value: str) -> bool:
+    """Whether a string can be written as UTF-8: half of a surrogate pair cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class Message:
+    """One Segment message, being mapped.
+
+    Attributes:
+        options: The options that it is mapped with.
+        action: What it becomes, once that is known: `event`, `install`, `update`, `identity_link`.
+        root, context, device, os, app: Its parts.
+        kochava: Its `integrations.Kochava` options.
+        id: Its `messageId`.
+    """
+
+    def __init__(self, raw: Mapping[str, Any], options: Options) -> None:
+        if not isinstance(raw, (dict, Mapping)):
+            problem = Problem("message", "must be an object, as Segment's common fields define it")
+            raise InvalidEventPayload([problem])
+        self.notes = Notes()
+        self.options = options
+        self.action = "event"
+        self.root = Section(raw, "", self.notes)
+        self.id = self.root.word("messageId")
+        self.context = self.root.section("context")
+        self.device = self.context.section("device")
+        self.os = self.context.section("os")
+        self.app = self.context.section("app")
+        self._integrations = self.root.section("integrations")
+        self.kochava = self._kochava_options()
+
+    def _kochava_options(self) -> KochavaOptions:
+        value = self._integrations.get("Kochava")
+        values = value if isinstance(value, (dict, Mapping)) else _EMPTY
+        return KochavaOptions(values, "integrations.Kochava", self.notes)
+
+    @property
+    def user_id(self) -> str | None:
+        """`userId`, numbers as text."""
+        return self.root.word("userId")
+
+    def warn(self, code: str, field: str, detail: str) -> None:
+        """Note something odd that does not stop the message."""
+        self.notes.warn(code, field, detail)
+
+    def problem(self, path: str, detail: str) -> None:
+        """Note something that makes the message invalid."""
+        self.notes.problem(path, detail)
+
+    def check(self) -> None:
+        """Raise InvalidEventPayload with all problems that were found, if any were."""
+        if self.notes.problems:
+            raise self.invalid()
+
+    def invalid(self) -> InvalidEventPayload:
+        """The error with all problems that were found."""
+        return InvalidEventPayload(self.notes.problems, self.id)
+
+    def filtered(self, reason: FilterReason, detail: str) -> EventFiltered:
+        """The error that says why this message is not meant for Kochava."""
+        return EventFiltered(reason, detail, self.id)
+
+    def check_filters(self) -> None:
+        """Apply Segment's own filters, consent first.
+
+        Raises:
+            EventFiltered: if the end user or the sender does not want Kochava to have the message.
+        """
+        if self.options.required_consent:
+            self._check_consent()
+        self._check_integrations()
+
+    def consent(self) -> Mapping[str, Any] | None:
+        """The consent category preferences; None where the message has none."""
+        consent = self.context.section("consent")
+        if consent.get("categoryPreferences") is None:
+            return None
+        return consent.section("categoryPreferences").values
+
+    def _check_consent(self) -> None:
+        preferences = self.consent()
+        if preferences is None:
+            return
+        for category in self.options.required_consent:
+            if preferences.get(category) is not True:
+                detail = f"context.consent.categoryPreferences does not allow {category}"
+                raise self.filtered(FilterReason.CONSENT, detail)
+
+    def _check_integrations(self) -> None:
+        value = self._integrations.get("Kochava")
+        if isinstance(value, (dict, Mapping)) or value is True:
+            return
+        if value is False:
+            raise self.filtered(FilterReason.INTEGRATIONS, "integrations.Kochava is false")
+        if value is not None:
+            self.problem("integrations.Kochava", "must be true, false or an object of options")
+            return
+        for key in ("All", "all"):
+            enabled = self._integrations.flag(key)
+            if enabled is False:
+                raise self.filtered(FilterReason.INTEGRATIONS, f"integrations.{key} is false")
+            if enabled:
+                return
+
+    def time(self) -> int | None:
+        """When it happened, in whole epoch seconds; None where no source tells."""
+        for key in ("timestamp", "originalTimestamp", "sentAt", "receivedAt"):
+            value = self.root.get(key)
+            if value is None or value == "":
+                continue
+            seconds = epoch_seconds(value)
+            if seconds is not None:
+                return seconds
+            self.warn("bad-timestamp", key, "is not a time; the next source was tried")
+        self.warn("no-timestamp", "timestamp", "gives no time; Kochava will take the arrival time")
+        return None
