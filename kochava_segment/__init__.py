@@ -1,0 +1,144 @@
+"""Send Segment events to Kochava: mapped, signed, retried, accounted for.
+
+from kochava_segment import KochavaDestination
+
+with KochavaDestination("koexample-app-guid") as kochava:
+    receipt = kochava.send(message)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kochava_segment.delivery.answer import Answer, TransportFailure
+    from kochava_segment.delivery.instrumentation import (
+        AttemptEvent,
+        DeliveryHook,
+        LoggingHook,
+        OutcomeEvent,
+        RetryScheduledEvent,
+    )
+    from kochava_segment.delivery.requests_transport import RequestsTransport
+    from kochava_segment.delivery.retry import RetryPolicy
+    from kochava_segment.delivery.transport import (
+        DryRunTransport,
+        RecordingTransport,
+        Transport,
+    )
+    from kochava_segment.destination import KochavaDestination
+    from kochava_segment.errors import (
+        AmbiguousDelivery,
+        ConfigurationError,
+        CredentialsRejected,
+        DeliveryError,
+        EventFiltered,
+        EventNotSupported,
+        FilterReason,
+        InvalidEventPayload,
+        KochavaSegmentError,
+        MappingError,
+        Problem,
+        Rejected,
+        RetriesExhausted,
+    )
+    from kochava_segment.mapping.explain import ExplainedField, Explanation, LeftOut
+    from kochava_segment.options import Options, PostbackFields
+    from kochava_segment.outcome import Outcome, OutcomeKind, Receipt
+    from kochava_segment.request import KochavaRequest, MappingWarning
+
+    __version__: str
+
+__all__ = [
+    "AmbiguousDelivery",
+    "Answer",
+    "AttemptEvent",
+    "ConfigurationError",
+    "CredentialsRejected",
+    "DeliveryError",
+    "DeliveryHook",
+    "DryRunTransport",
+    "EventFiltered",
+    "EventNotSupported",
+    "ExplainedField",
+    "Explanation",
+    "FilterReason",
+    "InvalidEventPayload",
+    "KochavaDestination",
+    "KochavaRequest",
+    "KochavaSegmentError",
+    "LeftOut",
+    "LoggingHook",
+    "MappingError",
+    "MappingWarning",
+    "Options",
+    "Outcome",
+    "OutcomeEvent",
+    "OutcomeKind",
+    "PostbackFields",
+    "Problem",
+    "Receipt",
+    "RecordingTransport",
+    "Rejected",
+    "RequestsTransport",
+    "RetriesExhausted",
+    "RetryPolicy",
+    "RetryScheduledEvent",
+    "Transport",
+    "TransportFailure",
+    "__version__",
+]
+
+# Loaded at first use: the command line's --help and the pytest plugin need not wait for requests.
+_MODULES = {
+    "delivery.answer": ("Answer", "TransportFailure"),
+    "delivery.instrumentation": (
+        "AttemptEvent",
+        "DeliveryHook",
+        "LoggingHook",
+        "OutcomeEvent",
+        "RetryScheduledEvent",
+    ),
+    "delivery.requests_transport": ("RequestsTransport",),
+    "delivery.retry": ("RetryPolicy",),
+    "delivery.transport": ("DryRunTransport", "RecordingTransport", "Transport"),
+    "destination": ("KochavaDestination",),
+    "errors": (
+        "AmbiguousDelivery",
+        "ConfigurationError",
+        "CredentialsRejected",
+        "DeliveryError",
+        "EventFiltered",
+        "EventNotSupported",
+        "FilterReason",
+        "InvalidEventPayload",
+        "KochavaSegmentError",
+        "MappingError",
+        "Problem",
+        "Rejected",
+        "RetriesExhausted",
+    ),
+    "mapping.explain": ("ExplainedField", "Explanation", "LeftOut"),
+    "options": ("Options", "PostbackFields"),
+    "outcome": ("Outcome", "OutcomeKind", "Receipt"),
+    "request": ("KochavaRequest", "MappingWarning"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415
+
+        value: Any = version("kochava-segment")
+    elif name in _HOME:
+        value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

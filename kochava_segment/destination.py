@@ -1,0 +1,373 @@
+"""The front door: options in; requests, receipts and outcomes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from typing_extensions import Self, Unpack
+
+from kochava_segment.delivery.delivery import Delivery
+from kochava_segment.delivery.in_order import run_in_order
+from kochava_segment.delivery.rate import RateLimiter
+from kochava_segment.delivery.requests_transport import RequestsTransport
+from kochava_segment.delivery.signing import Credentials, auth_headers
+from kochava_segment.errors import (
+    AmbiguousDelivery,
+    ConfigurationError,
+    CredentialsRejected,
+    EventFiltered,
+    EventNotSupported,
+    InvalidEventPayload,
+    KochavaSegmentError,
+    Problem,
+    Rejected,
+    RetriesExhausted,
+)
+from kochava_segment.mapping import apple_search_ads, install_attribution, mapper
+from kochava_segment.mapping.explain import Explanation, explain
+from kochava_segment.options import OptionKeywords, Options
+from kochava_segment.outcome import Outcome, OutcomeKind, Receipt
+from kochava_segment.request import KochavaRequest
+
+_KINDS: tuple[tuple[type[KochavaSegmentError], OutcomeKind], ...] = (
+    (EventFiltered, OutcomeKind.FILTERED),
+    (EventNotSupported, OutcomeKind.UNSUPPORTED),
+    (InvalidEventPayload, OutcomeKind.INVALID),
+    (ConfigurationError, OutcomeKind.INVALID),  # no App GUID for this message
+    (Rejected, OutcomeKind.REJECTED),
+    (CredentialsRejected, OutcomeKind.REJECTED),
+    (RetriesExhausted, OutcomeKind.EXHAUSTED),
+    (AmbiguousDelivery, OutcomeKind.AMBIGUOUS),
+)
+
+
+class KochavaDestination:
+    """Maps Segment messages to Kochava server-to-server requests, and delivers them.
+
+    One destination serves a whole process: it is immutable, safe to share between threads, and
+    keeps connections open between calls. Close it, or use it as a context manager, when done.
+
+        with KochavaDestination("koexample-app-guid") as kochava:
+            receipt = kochava.send(message)
+
+    Args:
+        app_guid: The Kochava App GUID. None if `app_guids` or the messages themselves give one for
+            every message.
+        **options: See docs/options.md, or `kochava_segment.Options`.
+
+    Raises:
+        ConfigurationError: with everything that is wrong with the options.
+    """
+
+    __slots__ = ("_credentials", "_delivery", "_options", "_transport")
+
+    _credentials: Credentials | None
+    _delivery: Delivery
+    _options: Options
+    _transport: Any
+
+    def __init__(self, app_guid: str | None = None, **options: Unpack[OptionKeywords]) -> None:
+        self._start(Options.load({"app_guid": app_guid, **options}))
+
+    @classmethod
+    def from_config(
+        cls, path: str | Path, app_guid: str | None = None, **options: Unpack[OptionKeywords]
+    ) -> Self:
+        """A destination with the options of a TOML file.
+
+        Keywords win over `KOCHAVA_SEGMENT_*` environment variables, those win over the file.
+
+        Args:
+            path: The TOML file; options by name at its top level, see docs/options.md.
+            app_guid: As for the class.
+            **options: As for the class.
+
+        Raises:
+            ConfigurationError: with everything that is wrong, also if the file cannot be read.
+        """
+        keywords = {"app_guid": app_guid, **options}
+        return cls._of(Options.load(keywords, environment=os.environ, file=path))
+
+    @classmethod
+    def from_env(cls, app_guid: str | None = None, **options: Unpack[OptionKeywords]) -> Self:
+        """A destination with the options of `KOCHAVA_SEGMENT_*` environment variables.
+
+        Args:
+            app_guid: As for the class.
+            **options: As for the class; keywords win over the environment.
+
+        Raises:
+            ConfigurationError: with everything that is wrong.
+        """
+        return cls._of(Options.load({"app_guid": app_guid, **options}, environment=os.environ))
+
+    @classmethod
+    def _of(cls, options: Options) -> Self:
+        destination = cls.__new__(cls)
+        destination._start(options)
+        return destination
+
+    def _start(self, options: Options) -> None:
+        transport = options.transport or RequestsTransport(timeout=options.timeout)
+        credentials = None
+        if options.api_key is not None and options.api_secret is not None:
+            credentials = Credentials(options.api_key, options.api_secret)
+        delivery = Delivery(
+            transport,
+            retry=options.retry,
+            limiter=RateLimiter(options.max_rate),
+            hooks=options.hooks,
+        )
+        for name, value in (
+            ("_options", options),
+            ("_transport", transport),
+            ("_credentials", credentials),
+            ("_delivery", delivery),
+        ):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a KochavaDestination is frozen: make another one")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("a KochavaDestination is frozen")
+
+    def __repr__(self) -> str:
+        guid = self._options.app_guid
+        # Enough of it to tell two apps apart, too little to send in their name.
+        masked = None if guid is None else f"{guid[: min(6, len(guid) // 3)]}…"
+        return f"{type(self).__name__}({masked!r}, endpoint={self._options.endpoint!r})"
+
+    @property
+    def options(self) -> Options:
+        """The options, as they were checked at construction."""
+        return self._options
+
+    # Pure: nothing of this leaves the process.
+
+    def map(self, message: Mapping[str, Any]) -> KochavaRequest:
+        """The Kochava request that a Segment message becomes, whatever its type.
+
+        Args:
+            message: A Segment message (common fields: https://segment.com/docs/connections/spec/).
+                It is not changed.
+
+        Returns:
+            The request; equal messages give equal bytes. Oddities are in its `warnings`.
+
+        Raises:
+            InvalidEventPayload: if the message is malformed; `problems` has every path.
+            EventNotSupported: if Kochava has nothing like it (group, alias, delete).
+            EventFiltered: if it is not meant for Kochava; `reason` says why.
+            ConfigurationError: if no option gives an App GUID for it.
+        """
+        return self._signed(mapper.map_message(message, self._options))
+
+    def track(self, message: Mapping[str, Any]) -> KochavaRequest:
+        """The event or install that a track message becomes.
+
+        Application Installed becomes an install, everything else an event; standard events get
+        Kochava's names and keys (Kochava, *Post-Install Event Examples*).
+
+        Args:
+            message: A Segment message of type `track`.
+
+        Raises:
+            MappingError: as `map`; InvalidEventPayload also if it is of another type.
+        """
+        return self._signed(mapper.map_as(("track",), message, self._options))
+
+    def identify(self, message: Mapping[str, Any]) -> KochavaRequest:
+        """The IdentityLink that an identify message becomes (Kochava, *IdentityLink Setup*).
+
+        It links the device with `userId`, with Engage's computed trait or audience, and with the
+        traits in `identity_traits`.
+
+        Args:
+            message: A Segment message of type `identify`.
+
+        Raises:
+            MappingError: as `map`; InvalidEventPayload also if it is of another type.
+        """
+        return self._signed(mapper.map_as(("identify",), message, self._options))
+
+    def screen(self, message: Mapping[str, Any]) -> KochavaRequest:
+        """The event that a screen or page message becomes; the option `screens` decides.
+
+        Args:
+            message: A Segment message of type `screen` or `page`.
+
+        Raises:
+            MappingError: as `map`; EventFiltered with SCREENS_OFF unless `screens` is set.
+        """
+        return self._signed(mapper.map_as(("screen", "page"), message, self._options))
+
+    def idfa_update(self, message: Mapping[str, Any]) -> KochavaRequest:
+        """The `update` request that tells Kochava of an IDFA that was allowed after the install.
+
+        Seen in one sender only, not in Kochava's articles; `map` never chooses it.
+
+        Args:
+            message: Any Segment message whose device has an advertising id that can be trusted.
+
+        Raises:
+            InvalidEventPayload: if it has none, or no id of the app instance.
+            MappingError: as `map`.
+        """
+        return self._signed(mapper.map_idfa_update(message, self._options))
+
+    def explain(self, message: Mapping[str, Any]) -> Explanation:
+        """The request of a message with the source and rule of each field, and what is left out.
+
+        For people debugging: it maps the message several times over.
+
+        Args:
+            message: A Segment message of any type.
+
+        Raises:
+            MappingError: as `map`.
+        """
+        explanation = explain(message, self._options)
+        return evolve(explanation, request=self._signed(explanation.request))
+
+    def apple_search_ads_context(self, attribution: Mapping[str, Any]) -> dict[str, Any]:
+        """Apple Search Ads attribution as a fragment of Segment's `context`.
+
+        Args:
+            attribution: The iAd dictionary, with or without "Version3.1", or an answer of Apple's
+                AdServices API.
+
+        Returns:
+            `{"campaign": {...}}` with string values, the keys those of Segment's middleware
+            analytics-ios-iads-attribution; an empty dict if the install is not attributed.
+
+        Raises:
+            InvalidEventPayload: if it is not an object of strings, numbers and booleans.
+        """
+        return apple_search_ads.apple_search_ads_context(attribution)
+
+    def install_attribution(
+        self, postback: Mapping[str, Any] | Iterable[tuple[str, Any]]
+    ) -> dict[str, Any]:
+        """Kochava's install postback as a Segment track message "Install Attributed".
+
+        Args:
+            postback: The parameters of the postback's query, form or JSON body: a mapping of names
+                to values or lists of values, or (name, value) pairs. Letter case does not matter.
+                The option `postback_fields` has their names (Kochava, *Create a Custom Postback*).
+
+        Returns:
+            A complete message for Segment's HTTP API (Segment, *Mobile spec: Install Attributed*).
+
+        Raises:
+            InvalidEventPayload: if it names no user and no device, or is not made of parameters.
+            EventNotSupported: if it is the postback of something else than an install.
+        """
+        return install_attribution.install_attribution(postback, self._options.postback_fields)
+
+    def _signed(self, request: KochavaRequest) -> KochavaRequest:
+        if self._credentials is None:
+            return request
+        headers = {**request.headers, **auth_headers(request.body, self._credentials)}
+        return evolve(request, headers=headers)
+
+    # Not pure: these talk to Kochava.
+
+    def send(self, item: KochavaRequest | Mapping[str, Any]) -> Receipt:
+        """Post a request, retried as the option `retry` says. A message is mapped first.
+
+        Args:
+            item: A request that this destination mapped, or a Segment message.
+
+        Returns:
+            Kochava's receipt: it took the request, which does not yet prove that it counted it.
+
+        Raises:
+            MappingError: as `map`; nothing was sent then.
+            Rejected: Kochava refused it for good.
+            CredentialsRejected: Kochava refused the API key or the signature.
+            RetriesExhausted: it did not get through, and certainly was not counted.
+            AmbiguousDelivery: it may have been counted, but the answer was lost.
+        """
+        request = item if isinstance(item, KochavaRequest) else self.map(item)
+        return self._delivery.deliver(request)
+
+    def send_many(
+        self, messages: Iterable[KochavaRequest | Mapping[str, Any]], concurrency: int = 16
+    ) -> Generator[Outcome, None, None]:
+        """Map and send messages side by side, and say of each what became of it.
+
+        The input is consumed as room comes free, so it may be endless. Messages of one device keep
+        their order. An exception of the iterable itself is raised once everything that was taken
+        from it has been reported.
+
+        Args:
+            messages: Segment messages, or requests that this destination mapped.
+            concurrency: How many requests may be under way at once.
+
+        Yields:
+            One Outcome per message, in the order of completion; `index` is its place in the input.
+            Closing the generator waits for what is under way and starts nothing new.
+
+        Raises:
+            ConfigurationError: if `concurrency` is not a positive whole number.
+        """
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise ConfigurationError([Problem("concurrency", "must be a whole number from 1 on")])
+        prepared = (self._prepare(index, item) for index, item in enumerate(messages))
+        return run_in_order(
+            prepared, self._finish, key=_ordering_key, concurrency=concurrency
+        )
+
+    def _prepare(self, index: int, item: object) -> _Prepared:
+        """Map a message in the caller's thread: its ordering key decides where it waits."""
+        if isinstance(item, KochavaRequest):
+            return index, item
+        try:
+            return index, self.map(item)  # type: ignore[arg-type]  # anything else is reported
+        except KochavaSegmentError as error:
+            return index, _failed(index, getattr(error, "message_id", None), error)
+
+    def _finish(self, prepared: _Prepared) -> Outcome:
+        index, item = prepared
+        if isinstance(item, Outcome):
+            return item
+        try:
+            receipt = self._delivery.deliver(item)
+        except KochavaSegmentError as error:
+            return evolve(_failed(index, item.message_id, error), warnings=item.warnings)
+        return Outcome(
+            index=index,
+            message_id=item.message_id,
+            kind=OutcomeKind.ACCEPTED,
+            receipt=receipt,
+            warnings=item.warnings,
+        )
+
+    def close(self) -> None:
+        """Release the connections. Deliveries under way end with what is known of them so far."""
+        self._delivery.stop()
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+_Prepared = tuple[int, KochavaRequest | Outcome]
+
+
+def _ordering_key(prepared: _Prepared) -> str | None:
+    item = prepared[1]
+    return item.ordering_key if isinstance(item, KochavaRequest) else None
+
+
+def _failed(index: int, message_id: str | None, error: KochavaSegmentError) -> Outcome:
+    kind = next(kind for known, kind in _KINDS if isinstance(error, known))
+    return Outcome(index=index, message_id=message_id, kind=kind, error=error)
