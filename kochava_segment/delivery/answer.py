@@ -1,0 +1,115 @@
+"""What Kochava answered, and what that means. kochava.md, section 3.
+
+Three things can come of an attempt: it was never sent, it was answered, or it may have been sent.
+Only the last is ambiguous, so the difference is kept from the socket up to the caller.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from email.utils import mktime_tz, parsedate_tz
+from enum import Enum
+
+from attrs import field, frozen
+
+
+@frozen
+class Answer:
+    """An HTTP answer.
+
+    Attributes:
+        status: The HTTP status.
+        headers: The headers; names in lower case.
+        body: The body, cut off after 64 KiB.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+class TransportFailure(Exception):  # noqa: N818  # it is what happened, and no error of the caller
+    """What a transport raises when no answer came.
+
+    Attributes:
+        detail: What happened, as a sentence without content.
+        maybe_sent: Whether the request may have reached the server. False promises that it did not.
+    """
+
+    def __init__(self, detail: str, *, maybe_sent: bool) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.maybe_sent = maybe_sent
+
+
+class Verdict(str, Enum):
+    """What an answer means for the request."""
+
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    CREDENTIALS = "credentials rejected"
+    RETRY = "to be retried"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+_BY_STATUS = {
+    401: Verdict.CREDENTIALS,
+    403: Verdict.CREDENTIALS,
+    408: Verdict.RETRY,
+    425: Verdict.RETRY,
+    429: Verdict.RETRY,
+    501: Verdict.REJECTED,
+    505: Verdict.REJECTED,
+}
+_SUCCESS = b'{"success":"1"}'
+
+
+def classify(answer: Answer) -> Verdict:
+    """What an answer means: accepted, rejected for good, or to be retried."""
+    if 200 <= answer.status < 300:
+        return Verdict.ACCEPTED if _succeeded(answer.body) else Verdict.REJECTED
+    by_class = Verdict.RETRY if 500 <= answer.status < 600 else Verdict.REJECTED
+    return _BY_STATUS.get(answer.status, by_class)
+
+
+def _succeeded(body: bytes) -> bool:
+    """Whether a body of a 2xx answer leaves the success standing: only an explicit no takes it."""
+    if body == _SUCCESS:
+        return True
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return True
+    if not isinstance(document, dict) or "success" not in document:
+        return True
+    success = document["success"]
+    return success is True or success in ("1", 1)
+
+
+def retry_after(answer: Answer, now: float | None = None) -> float | None:
+    """The seconds that `Retry-After` asks to wait; None where it is missing or makes no sense.
+
+    Args:
+        answer: The answer.
+        now: The time that an HTTP date is compared with, in epoch seconds; by default, now.
+    """
+    text = answer.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        parsed = parsedate_tz(text)
+        if parsed is None:
+            return None
+        try:
+            seconds = mktime_tz(parsed) - (time.time() if now is None else now)
+        except (ValueError, OverflowError):
+            return None
+        return max(0.0, seconds)
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None

@@ -1,0 +1,163 @@
+"""Hooks: who is told of attempts, retries and outcomes. Their data is free of content and secrets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+
+logging.getLogger("kochava_segment").addHandler(logging.NullHandler())
+_logger = logging.getLogger("kochava_segment.delivery")
+
+
+@frozen(kw_only=True)
+class AttemptEvent:
+    """An attempt has ended.
+
+    Attributes:
+        message_id: The Segment message's `messageId`, if it has one.
+        action: `event`, `install`, `update` or `identity_link`.
+        attempt: Its number, from 1.
+        status: The answer's HTTP status; None where none came.
+        detail: What became of it, as a few words without content.
+        elapsed: Seconds that it took.
+        maybe_sent: No answer came, but the request may have been counted.
+    """
+
+    message_id: str | None
+    action: str
+    attempt: int
+    status: int | None
+    detail: str
+    elapsed: float
+    maybe_sent: bool = False
+
+
+@frozen(kw_only=True)
+class RetryScheduledEvent:
+    """An attempt failed and another will follow.
+
+    Attributes:
+        message_id: The Segment message's `messageId`, if it has one.
+        action: `event`, `install`, `update` or `identity_link`.
+        attempt: The number of the attempt that failed, from 1.
+        status: Its answer's HTTP status; None where none came.
+        wait: Seconds until the next attempt.
+    """
+
+    message_id: str | None
+    action: str
+    attempt: int
+    status: int | None
+    wait: float
+
+
+@frozen(kw_only=True)
+class OutcomeEvent:
+    """A delivery has ended.
+
+    Attributes:
+        message_id: The Segment message's `messageId`, if it has one.
+        action: `event`, `install`, `update` or `identity_link`.
+        outcome: `accepted`, or the name of the delivery error.
+        attempts: How many attempts it took.
+        status: The last answer's HTTP status; None where none came.
+        elapsed: Seconds that it took, waits included.
+    """
+
+    message_id: str | None
+    action: str
+    outcome: str
+    attempts: int
+    status: int | None
+    elapsed: float
+
+
+class DeliveryHook(Protocol):
+    """Whom a destination tells of its deliveries. Called in the thread that delivers: be quick."""
+
+    def attempt(self, event: AttemptEvent, /) -> None:
+        """An attempt has ended."""
+
+    def retry_scheduled(self, event: RetryScheduledEvent, /) -> None:
+        """An attempt failed and another will follow."""
+
+    def outcome(self, event: OutcomeEvent, /) -> None:
+        """A delivery has ended."""
+
+
+@frozen
+class LoggingHook:
+    """Logs deliveries: attempts and acceptance at DEBUG, retries at WARNING, failures at ERROR."""
+
+    logger: logging.Logger = _logger
+
+    def attempt(self, event: AttemptEvent) -> None:
+        """Log an attempt."""
+        self.logger.debug(
+            "%s %s: attempt %d %s (status %s, %.3f s)",
+            event.action,
+            event.message_id,
+            event.attempt,
+            event.detail,
+            event.status,
+            event.elapsed,
+        )
+
+    def retry_scheduled(self, event: RetryScheduledEvent) -> None:
+        """Log a retry."""
+        self.logger.warning(
+            "%s %s: attempt %d failed (status %s), next in %.2f s",
+            event.action,
+            event.message_id,
+            event.attempt,
+            event.status,
+            event.wait,
+        )
+
+    def outcome(self, event: OutcomeEvent) -> None:
+        """Log an outcome."""
+        self.logger.log(
+            logging.DEBUG if event.outcome == "accepted" else logging.ERROR,
+            "%s %s: %s after %d attempts (status %s, %.3f s)",
+            event.action,
+            event.message_id,
+            event.outcome,
+            event.attempts,
+            event.status,
+            event.elapsed,
+        )
+
+
+class Hooks:
+    """Several hooks as one, none of which can harm a delivery."""
+
+    def __init__(self, hooks: Sequence[DeliveryHook]) -> None:
+        self._hooks = hooks
+        self._failed: set[int] = set()
+
+    def attempt(self, event: AttemptEvent) -> None:
+        """Tell all of an attempt."""
+        for hook in self._hooks:
+            self._call(hook, hook.attempt, event)
+
+    def retry_scheduled(self, event: RetryScheduledEvent) -> None:
+        """Tell all of a retry."""
+        for hook in self._hooks:
+            self._call(hook, hook.retry_scheduled, event)
+
+    def outcome(self, event: OutcomeEvent) -> None:
+        """Tell all of an outcome."""
+        for hook in self._hooks:
+            self._call(hook, hook.outcome, event)
+
+    def _call(self, hook: DeliveryHook, method: Callable[[Any], None], event: object) -> None:
+        try:
+            method(event)
+        except Exception as error:  # noqa: BLE001  # a hook may raise what it likes
+            if id(hook) not in self._failed:  # once: a broken hook breaks at every event
+                self._failed.add(id(hook))
+                name, kind = type(hook).__name__, type(error).__name__
+                _logger.error("the hook %s raised %s; delivery goes on", name, kind)  # noqa: TRY400

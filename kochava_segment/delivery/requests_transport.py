@@ -1,0 +1,233 @@
+"""The default transport: requests, with prepared requests straight through its HTTPAdapter.
+
+That skips what a Session does anew for every request, and is still what `responses` intercepts.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import threading
+import time
+from http.client import HTTPResponse
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from kochava_segment.delivery.answer import Answer, TransportFailure
+from kochava_segment.request import KochavaRequest
+
+MAX_ANSWER_BYTES = 65_536
+_USER_AGENT = "kochava-segment"
+
+# Whether bytes of this thread's request may have left. Connections are used by one thread at a time.
+_progress = threading.local()
+
+
+class RequestsTransport:
+    """Posts requests over HTTP with the requests library.
+
+    Proxies and CA certificates come from the environment, resolved once. TLS is always verified;
+    redirects, cookies and netrc are not for signed bodies and are never followed, kept or read.
+
+    Args:
+        timeout: Seconds to wait for a connection, and for the whole answer.
+        pool_size: Connections that are kept open; as many as there are threads that send.
+    """
+
+    def __init__(self, timeout: tuple[float, float] = (3.05, 10.0), pool_size: int = 256) -> None:
+        self._timeout = timeout
+        self._pool_size = pool_size
+        self._lock = threading.Lock()
+        self._closed = False
+        self._open()
+
+    def _open(self) -> None:
+        self._pid = os.getpid()
+        self._adapter = _Adapter(self._pool_size)
+        self._settings: dict[str, dict[str, Any]] = {}
+
+    def send(self, request: KochavaRequest) -> Answer:
+        """Post a request once.
+
+        Raises:
+            TransportFailure: if no answer came.
+        """
+        if self._closed:
+            raise TransportFailure("the transport is closed", maybe_sent=False)
+        if self._pid != os.getpid():
+            self._reopen_after_fork()
+        settings = self._settings_for(request.url)
+        _progress.may_have_left = False
+        try:
+            response = self._adapter.send(
+                _prepared(request), stream=True, timeout=self._timeout, **settings
+            )
+            with response:
+                return _answer(response)
+        except requests.RequestException as error:
+            raise _failure(error) from None
+
+    def close(self) -> None:
+        """Close all connections, for good."""
+        self._closed = True
+        self._adapter.close()
+
+    def _reopen_after_fork(self) -> None:
+        # The parent's connections would be shared, and their answers mixed up.
+        self._lock = threading.Lock()
+        with self._lock:
+            if self._pid != os.getpid():
+                self._open()
+
+    def _settings_for(self, url: str) -> dict[str, Any]:
+        origin = url.partition("://")[2].partition("/")[0]
+        settings = self._settings.get(origin)
+        if settings is None:
+            with requests.Session() as session:
+                merged = session.merge_environment_settings(url, {}, None, None, None)
+            # An empty REQUESTS_CA_BUNDLE, or anything else that is not a path, never turns it off.
+            verify = merged["verify"] if isinstance(merged["verify"], str) else True
+            settings = {"proxies": merged["proxies"], "verify": verify, "cert": None}
+            self._settings[origin] = settings
+        return settings
+
+
+def _prepared(request: KochavaRequest) -> requests.PreparedRequest:
+    prepared = requests.PreparedRequest()
+    prepared.method = request.method
+    prepared.url = request.url
+    prepared.headers = CaseInsensitiveDict(
+        {
+            "User-Agent": _USER_AGENT,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(request.body)),
+            **request.headers,
+        }
+    )
+    prepared.body = request.body
+    prepared.hooks = {"response": []}
+    return prepared
+
+
+def _answer(response: requests.Response) -> Answer:
+    body = b""
+    try:
+        body = response.raw.read(MAX_ANSWER_BYTES, decode_content=True)
+    except (HTTPError, OSError) as error:
+        # A broken error page is an error all the same. A broken success might say "success": "0".
+        if 200 <= response.status_code < 300:
+            detail = f"the answer broke off: {type(error).__name__}"
+            raise TransportFailure(detail, maybe_sent=True) from None
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, headers, body)
+
+
+def _failure(error: requests.RequestException) -> TransportFailure:
+    # Messages of requests and urllib3 quote URLs and hosts; the kinds say enough.
+    kinds = [type(error).__name__]
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", None) or cause
+    if isinstance(reason, Exception):
+        kinds.append(type(reason).__name__)
+    maybe_sent = getattr(_progress, "may_have_left", True)
+    what = "the answer was lost" if maybe_sent else "Kochava was not reached"
+    return TransportFailure(f"{what}: {', '.join(kinds)}", maybe_sent=maybe_sent)
+
+
+class _BoundedRaw(io.RawIOBase):
+    """What a socket reads, until a deadline: a trickle must not hold a thread for ever."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._raw = sock.makefile("rb", buffering=0)
+        timeout = sock.gettimeout()
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._deadline is not None:
+            remaining = self._deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError("the answer took too long")
+            self._sock.settimeout(remaining)
+        return self._raw.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _BoundedSocket:
+    """What http.client wants of a socket when it reads an answer."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_BoundedRaw(self._sock))
+
+
+class _BoundedResponse(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_BoundedSocket(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _Progress:
+    """Notes when bytes of a request may have left; a connection, TLS and proxy included, is none."""
+
+    sock: Any
+    response_class = _BoundedResponse
+
+    def connect(self) -> None:
+        try:
+            super().connect()  # type: ignore[misc]
+        finally:
+            _progress.may_have_left = False
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        _progress.may_have_left = True
+        super().send(data)  # type: ignore[misc]
+
+
+class _Connection(_Progress, HTTPConnection):
+    pass
+
+
+class _TlsConnection(_Progress, HTTPSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Adapter(HTTPAdapter):
+    def __init__(self, pool_size: int) -> None:
+        super().__init__(pool_connections=4, pool_maxsize=pool_size, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+        return manager

@@ -1,0 +1,79 @@
+"""The seam to the network, and two transports that never touch it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from kochava_segment.delivery.answer import Answer
+from kochava_segment.request import KochavaRequest
+
+_ACCEPTED = Answer(200, {"content-type": "application/json"}, b'{"success":"1"}')
+
+
+class Transport(Protocol):
+    """What posts a request, once. Retries, pace and bookkeeping are not its business."""
+
+    def send(self, request: KochavaRequest, /) -> Answer:
+        """Post a request and give the answer, whatever its status. Called from many threads.
+
+        Raises:
+            TransportFailure: if no answer came. Anything else that it raises counts as a failure in
+                which the request may have been sent.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what it holds. Called once or more."""
+        ...
+
+
+class DryRunTransport:
+    """Sends nothing and accepts everything: the whole path of a message without a network.
+
+    Attributes:
+        sent: How many requests it was given.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.sent = 0
+
+    def send(self, request: KochavaRequest) -> Answer:  # noqa: ARG002
+        """Accept a request."""
+        with self._lock:
+            self.sent += 1
+        return _ACCEPTED
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class RecordingTransport:
+    """Keeps the requests it is given and answers as it is told: for your own tests.
+
+    Args:
+        answer: Gives the answer to each request, or raises TransportFailure; by default Kochava's
+            success.
+    """
+
+    def __init__(self, answer: Callable[[KochavaRequest], Answer] | None = None) -> None:
+        self._answer = answer
+        self._lock = threading.Lock()
+        self._requests: list[KochavaRequest] = []
+
+    @property
+    def requests(self) -> tuple[KochavaRequest, ...]:
+        """The requests so far, in the order in which they came."""
+        with self._lock:
+            return tuple(self._requests)
+
+    def send(self, request: KochavaRequest) -> Answer:
+        """Keep a request and answer it."""
+        with self._lock:
+            self._requests.append(request)
+        return _ACCEPTED if self._answer is None else self._answer(request)
+
+    def close(self) -> None:
+        """Nothing to release."""
