@@ -1,0 +1,425 @@
+"""The emulator's HTTP server: reads requests, has them checked, answers, misbehaves on demand."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import socket
+import struct
+import threading
+from collections import deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from attrs import field, frozen
+from typing_extensions import Self
+
+from kochava_segment.delivery.signing import (
+    API_KEY_HEADER,
+    AUTH_TOKEN_HEADER,
+    Credentials,
+    auth_headers,
+)
+from kochava_segment.emulator import faults as fault_names
+from kochava_segment.emulator import http_rules as http
+from kochava_segment.emulator.checks import check
+from kochava_segment.emulator.faults import FaultChooser, Faults
+from kochava_segment.emulator.rule import Complaint, Rule, Sent
+from kochava_segment.errors import ConfigurationError, Problem
+
+TRACK_PATH = "/track/json"
+IDENTITY_LINK_PATH = "/v1/cpi/identityLink.php"
+_STATUS_OF = {
+    http.UNKNOWN_PATH: 404,
+    http.WRONG_METHOD: 405,
+    http.NO_LENGTH: 411,
+    http.TOO_LARGE: 413,
+    http.BAD_SIGNATURE: 401,
+}
+
+
+@frozen(kw_only=True)
+class ReceivedRequest:
+    """A request as the emulator received it.
+
+    Attributes:
+        path: The path of the URL.
+        headers: The headers as they came.
+        body: The body as it came.
+        payload: The body, decoded; None where it is no JSON.
+        status: What it was answered with.
+        accepted: Whether it was counted, also if its answer was lost on purpose.
+        complaints: What is wrong with it.
+    """
+
+    path: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    payload: Any = field(repr=False)
+    status: int
+    accepted: bool
+    complaints: tuple[Complaint, ...] = ()
+
+
+class KochavaEmulator:
+    """A local Kochava over real HTTP. It checks what Kochava's documents say, not what Kochava does.
+
+        with KochavaEmulator() as kochava:
+            destination = KochavaDestination("koexample", endpoint=kochava.url)
+
+    Args:
+        port: The port on 127.0.0.1; 0 takes a free one.
+        api_key: With `api_secret`: requests must be signed with them.
+        api_secret: As above.
+        faults: How to misbehave.
+        require_install: Refuse what comes for a device before its install.
+        log: A file that gets a JSON line for each accepted request: path, headers and body.
+        keep: How many requests `requests` holds at most; the oldest go first.
+
+    Raises:
+        ConfigurationError: if only one of the credentials is given.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        api_key: str | None = None,
+        api_secret: str | None = None,
+        faults: Faults | None = None,
+        require_install: bool = False,
+        log: str | Path | TextIO | None = None,
+        keep: int = 10_000,
+    ) -> None:
+        if (api_key is None) != (api_secret is None):
+            raise ConfigurationError([Problem("api_key", "and api_secret go together")])
+        self._credentials = Credentials(api_key, api_secret) if api_key and api_secret else None
+        self._require_install = require_install
+        self._port = port
+        self._log_target = log
+        self._log: TextIO | None = None
+        self._lock = threading.Lock()
+        self._requests: deque[ReceivedRequest] = deque(maxlen=keep)
+        self._installed: set[tuple[str, str]] = set()
+        self._chooser = FaultChooser(faults or Faults())
+        self._server: _Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> Self:
+        """Listen. Called by the context manager.
+
+        Raises:
+            OSError: if the port is taken, or the log cannot be opened.
+        """
+        if isinstance(self._log_target, (str, Path)):
+            self._log = Path(self._log_target).open("a", encoding="utf-8")  # noqa: SIM115
+        else:
+            self._log = self._log_target
+        self._server = _Server(("127.0.0.1", self._port), self)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="kochava-emulator", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Stop listening, close all connections, wait for all threads."""
+        server, self._server = self._server, None
+        if server is not None and self._thread is not None:
+            server.shutdown()
+            self._thread.join()
+            server.close_connections()
+            server.server_close()
+            if self._log is not None and self._log is not self._log_target:
+                self._log.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        if self._server is None:
+            raise RuntimeError("the emulator is not running: use it as a context manager")
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        """The base URL: the `endpoint` of a destination."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def faults(self) -> Faults:
+        """How it misbehaves. Setting it starts its script anew."""
+        return self._chooser.faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        with self._lock:
+            self._chooser = FaultChooser(faults)
+
+    @property
+    def requests(self) -> tuple[ReceivedRequest, ...]:
+        """The requests that it read, in the order in which they came."""
+        with self._lock:
+            return tuple(self._requests)
+
+    @property
+    def accepted(self) -> tuple[ReceivedRequest, ...]:
+        """Those that it counted."""
+        return tuple(request for request in self.requests if request.accepted)
+
+    @property
+    def complaints(self) -> tuple[Complaint, ...]:
+        """What is wrong with all of them."""
+        return tuple(complaint for request in self.requests for complaint in request.complaints)
+
+    def assert_no_complaints(self) -> None:
+        """Fail a test, with the list, if there is anything to complain of, advice included."""
+        if self.complaints:
+            listed = "\n  ".join(map(str, self.complaints))
+            raise AssertionError(f"the Kochava emulator complains:\n  {listed}")
+
+    def clear(self) -> None:
+        """Forget all requests and installs."""
+        with self._lock:
+            self._requests.clear()
+            self._installed.clear()
+
+    # For the server.
+
+    def choose_fault(self) -> str:
+        """The fault of the next request."""
+        with self._lock:
+            return self._chooser.next()
+
+    def judge(
+        self, method: str, target: str, headers: dict[str, str], body: bytes | Rule, fault: str
+    ) -> tuple[int, bytes]:
+        """Check and count a request; gives the status and body of the answer.
+
+        Args:
+            method: Its method.
+            target: Its path and query.
+            headers: Its headers.
+            body: Its body, or the rule for which it was not read.
+            fault: What is to go wrong with it.
+        """
+        path, _, query = target.partition("?")
+        payload, complaints = self._check(method, path, headers, body)
+        if query:
+            complaints += (http.QUERY.complaint("url", "should have no query parameters"),)
+        errors = [complaint for complaint in complaints if complaint.severity == "error"]
+        status, success = 200, not errors
+        if errors:
+            refused = next((rule for rule in _STATUS_OF if rule.code == errors[0].code), None)
+            status = 400 if refused is None else _STATUS_OF[refused]
+        elif fault.isdecimal():
+            status, success = int(fault), False
+        elif fault == fault_names.SUCCESS_ZERO:
+            success = False
+        received = ReceivedRequest(
+            path=path,
+            headers=headers,
+            body=body if isinstance(body, bytes) else b"",
+            payload=payload,
+            status=status,
+            accepted=success,
+            complaints=complaints,
+        )
+        with self._lock:
+            self._requests.append(received)
+            if success:
+                self._count(received)
+        if success:
+            return status, b'{"success":"1"}'
+        text = str(errors[0]) if errors else "the emulator was told to fail"
+        return status, json.dumps({"success": "0", "error": text}).encode()
+
+    def _count(self, received: ReceivedRequest) -> None:
+        if received.payload.get("action") == "install":
+            self._installed |= _device_names(received.payload)
+        if self._log is not None:
+            line = {"path": received.path, "headers": received.headers, "body": received.payload}
+            self._log.write(json.dumps(line, ensure_ascii=True) + "\n")
+            self._log.flush()
+
+    def _check(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | Rule
+    ) -> tuple[Any, tuple[Complaint, ...]]:
+        if path not in (TRACK_PATH, IDENTITY_LINK_PATH):
+            return None, (http.UNKNOWN_PATH.complaint("url", "is not a path of Kochava's"),)
+        if method != "POST":
+            return None, (http.WRONG_METHOD.complaint("method", "must be POST"),)
+        if isinstance(body, Rule):
+            return None, (body.complaint("body", body.checks),)
+        folded = {name.casefold(): value for name, value in headers.items()}
+        if not self._is_signed_well(folded, body):
+            detail = "must have the right Kochava-Api-Key and Kochava-Auth-Token"
+            return None, (http.BAD_SIGNATURE.complaint("headers", detail),)
+        try:
+            payload = json.loads(body, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return None, (http.NOT_JSON.complaint("body", "must be JSON in UTF-8"),)
+        if not isinstance(payload, dict):
+            detail = "must be one object: there is no batch form"
+            return payload, (http.NOT_AN_OBJECT.complaint("body", detail),)
+        signed = self._credentials is not None or API_KEY_HEADER.casefold() in folded
+        sent = Sent.of(payload, headers, body, signed=signed)
+        complaints = check(sent, identity_link=path == IDENTITY_LINK_PATH)
+        if folded.get("content-type", "").partition(";")[0].strip() != "application/json":
+            detail = "should be application/json"
+            complaints += (http.CONTENT_TYPE.complaint("headers.Content-Type", detail),)
+        if self._require_install and payload.get("action") != "install":
+            with self._lock:
+                unknown = self._installed.isdisjoint(_device_names(payload))
+            if unknown:
+                detail = "must come after an install of this device"
+                complaints += (http.NO_INSTALL.complaint("body", detail),)
+        return payload, complaints
+
+    def _is_signed_well(self, headers: dict[str, str], body: bytes) -> bool:
+        if self._credentials is None:
+            return True
+        wanted = auth_headers(body, self._credentials)
+        return all(
+            hmac.compare_digest(headers.get(name.casefold(), "").encode(), wanted[name].encode())
+            for name in (API_KEY_HEADER, AUTH_TOKEN_HEADER)
+        )
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _device_names(payload: dict[str, Any]) -> set[tuple[str, str]]:
+    """What a request calls its device: (app, id) for each id that is not empty."""
+    app = str(payload.get("kochava_app_id"))
+    data = payload.get("data")
+    ids: list[Any] = [payload.get("kochava_device_id")]
+    for group in (payload.get("device_id"), data.get("device_ids") if isinstance(data, dict) else 0):
+        ids += group.values() if isinstance(group, dict) else ()
+    return {(app, name) for name in ids if isinstance(name, str) and name}
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # close() waits for them
+    request_queue_size = 256
+    allow_reuse_address = True
+
+    def __init__(self, address: tuple[str, int], emulator: KochavaEmulator) -> None:
+        self.emulator = emulator
+        self.closing = threading.Event()
+        self._connections: set[socket.socket] = set()
+        self._connections_lock = threading.Lock()
+        super().__init__(address, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._connections_lock:
+            self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._connections_lock:
+            self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is nobody's error."""
+
+    def close_connections(self) -> None:
+        """End all handlers that wait for a request, or for time to pass."""
+        self.closing.set()
+        with self._connections_lock:
+            for connection in self._connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue  # the client was faster
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer is one packet
+    disable_nagle_algorithm = True
+
+    def handle_one_request(self) -> None:
+        if not self.rfile.peek(1):  # type: ignore[attr-defined]
+            self.close_connection = True
+            return
+        self._fault = self.server.emulator.choose_fault()
+        if self._fault == fault_names.RESET_BEFORE_READING:
+            self._reset()
+            return
+        super().handle_one_request()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: what came is in `requests`."""
+
+    def do_POST(self) -> None:  # noqa: N802  # http.server's name
+        emulator = self.server.emulator
+        headers = dict(self.headers.items())
+        status, answer = emulator.judge(
+            self.command, self.path, headers, self._read_body(), self._fault
+        )
+        self.server.closing.wait(emulator.faults.latency)
+        if self._fault == fault_names.RESET_AFTER_READING:
+            self._reset()
+        else:
+            self._answer(status, answer)
+
+    do_GET = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815
+
+    def _read_body(self) -> bytes | Rule:
+        length = self.headers.get("Content-Length")
+        if length is None or not length.isdecimal():
+            self.close_connection = self.command == "POST"
+            return http.NO_LENGTH
+        if int(length) > http.MAX_BODY_BYTES:
+            self.close_connection = True
+            return http.TOO_LARGE
+        return self.rfile.read(int(length))
+
+    def _answer(self, status: int, body: bytes) -> None:
+        half = self._fault == fault_names.HALF_ANSWER
+        self.close_connection = self.close_connection or half
+        self.send_response_only(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Date", self.date_time_string())
+        self.send_header("Content-Length", str(len(body)))
+        if self._fault == str(status) and self.server.emulator.faults.retry_after is not None:
+            self.send_header("Retry-After", str(self.server.emulator.faults.retry_after))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        if self._fault == fault_names.TRICKLE:
+            self._trickle(body)
+            return
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if half else body)
+
+    def _trickle(self, body: bytes) -> None:
+        self.end_headers()
+        for position in range(len(body)):
+            self.wfile.write(body[position : position + 1])
+            self.wfile.flush()
+            if self.server.closing.wait(self.server.emulator.faults.trickle_delay):
+                break
+
+    def _reset(self) -> None:
+        # Lingering for no time makes close() send RST instead of FIN.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.wfile.close = lambda: None  # type: ignore[method-assign]  # nothing more is to be sent
+        self.rfile.close()
+        self.connection.close()
