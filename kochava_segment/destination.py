@@ -328,6 +328,8 @@ class KochavaDestination:
         if isinstance(item, KochavaRequest):
             return index, item
         try:
+            if isinstance(item, KochavaSegmentError):  # what a reader made of input it cannot read
+                raise item
             return index, self.map(item)  # type: ignore[arg-type]  # anything else is reported
         except KochavaSegmentError as error:
             return index, _failed(index, getattr(error, "message_id", None), error)

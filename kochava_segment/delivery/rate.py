@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 _SLOWEST = 1.0  # requests a second; below that it would look like standing still
 _RECOVERY = 0.1  # of the ceiling, for each second in which requests succeed
+_MEASURED_OVER = 5.0  # seconds
+_LEAST_CEILING = 20.0  # a 429 says little about the pace of who sent three requests
 
 
 class RateLimiter:
@@ -44,7 +46,10 @@ class RateLimiter:
             Seconds to wait until it comes.
         """
         if self._rate is None:
-            self._window_count += 1  # an estimate: a lost update does no harm
+            # An estimate, so a lost update does no harm and no lock is taken.
+            self._window_count += 1
+            if self._clock() - self._window_start > _MEASURED_OVER:
+                self._window_start, self._window_count = self._clock(), 1
             return 0.0
         with self._lock:
             if self._rate is None:
@@ -81,4 +86,4 @@ class RateLimiter:
                 self._window_start, self._window_count = now, 0
 
     def _measured(self, now: float) -> float:
-        return max(2 * _SLOWEST, self._window_count / max(1.0, now - self._window_start))
+        return max(_LEAST_CEILING, self._window_count / max(1.0, now - self._window_start))

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections import deque
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -77,6 +78,11 @@ class KochavaEmulator:
         require_install: Refuse what comes for a device before its install.
         log: A file that gets a JSON line for each accepted request: path, headers and body.
         keep: How many requests `requests` holds at most; the oldest go first.
+        on_complaint: Is called with each complaint, in the thread that found it.
+
+    Attributes:
+        received: How many requests it has read.
+        counted: How many of them it accepted.
 
     Raises:
         ConfigurationError: if only one of the credentials is given.
@@ -92,6 +98,7 @@ class KochavaEmulator:
         require_install: bool = False,
         log: str | Path | TextIO | None = None,
         keep: int = 10_000,
+        on_complaint: Callable[[Complaint], None] | None = None,
     ) -> None:
         if (api_key is None) != (api_secret is None):
             raise ConfigurationError([Problem("api_key", "and api_secret go together")])
@@ -103,6 +110,8 @@ class KochavaEmulator:
         self._lock = threading.Lock()
         self._requests: deque[ReceivedRequest] = deque(maxlen=keep)
         self._installed: set[tuple[str, str]] = set()
+        self._on_complaint = on_complaint
+        self.received = self.counted = 0
         self._chooser = FaultChooser(faults or Faults())
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -239,14 +248,18 @@ class KochavaEmulator:
         )
         with self._lock:
             self._requests.append(received)
+            self.received += 1
             if success:
                 self._count(received)
+            for complaint in complaints if self._on_complaint else ():
+                self._on_complaint(complaint)
         if success:
             return status, b'{"success":"1"}'
         text = str(errors[0]) if errors else "the emulator was told to fail"
         return status, json.dumps({"success": "0", "error": text}).encode()
 
     def _count(self, received: ReceivedRequest) -> None:
+        self.counted += 1
         if received.payload.get("action") == "install":
             self._installed |= _device_names(received.payload)
         if self._log is not None:
