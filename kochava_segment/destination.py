@@ -108,7 +108,7 @@ class KochavaDestination:
     @classmethod
     def _of(cls, options: Options) -> Self:
         destination = cls.__new__(cls)
-        destination._start(options)
+        destination._start(options)  # noqa: SLF001  # a constructor
         return destination
 
     def _start(self, options: Options) -> None:
@@ -297,7 +297,9 @@ class KochavaDestination:
         return self._delivery.deliver(request)
 
     def send_many(
-        self, messages: Iterable[KochavaRequest | Mapping[str, Any]], concurrency: int = 16
+        self,
+        messages: Iterable[KochavaRequest | Mapping[str, Any] | KochavaSegmentError],
+        concurrency: int = 16,
     ) -> Generator[Outcome, None, None]:
         """Map and send messages side by side, and say of each what became of it.
 
@@ -306,7 +308,8 @@ class KochavaDestination:
         from it has been reported.
 
         Args:
-            messages: Segment messages, or requests that this destination mapped.
+            messages: Segment messages, or requests that this destination mapped. An error stands
+                for a message that could not be read; it is reported in its place.
             concurrency: How many requests may be under way at once.
 
         Yields:
@@ -316,12 +319,10 @@ class KochavaDestination:
         Raises:
             ConfigurationError: if `concurrency` is not a positive whole number.
         """
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        if type(concurrency) is not int or concurrency < 1:  # a bool is an int, but no number
             raise ConfigurationError([Problem("concurrency", "must be a whole number from 1 on")])
         prepared = (self._prepare(index, item) for index, item in enumerate(messages))
-        return run_in_order(
-            prepared, self._finish, key=_ordering_key, concurrency=concurrency
-        )
+        return run_in_order(prepared, self._finish, key=_ordering_key, concurrency=concurrency)
 
     def _prepare(self, index: int, item: object) -> _Prepared:
         """Map a message in the caller's thread: its ordering key decides where it waits."""
@@ -330,7 +331,7 @@ class KochavaDestination:
         try:
             if isinstance(item, KochavaSegmentError):  # what a reader made of input it cannot read
                 raise item
-            return index, self.map(item)  # type: ignore[arg-type]  # anything else is reported
+            return index, self.map(item)  # type: ignore[arg-type]  # others are reported
         except KochavaSegmentError as error:
             return index, _failed(index, getattr(error, "message_id", None), error)
 

@@ -50,7 +50,7 @@ def _secret(value: object) -> str:
 
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("must be true or false")  # noqa: TRY004  # all checks raise ValueError
+        raise ValueError("must be true or false")
     return value
 
 
@@ -63,7 +63,7 @@ def _parse_flag(text: str) -> bool:
 
 def _names(value: object) -> tuple[str, ...]:
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        raise ValueError("must be a list of names")  # noqa: TRY004
+        raise ValueError("must be a list of names")
     names = tuple(value)
     if not all(isinstance(name, str) and name.strip() for name in names):
         raise ValueError("must be a list of names, each a string that is not blank")
@@ -79,7 +79,7 @@ def _parse_names(text: str) -> list[str]:
 
 def _text_mapping(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise ValueError("must be a mapping of names to strings")  # noqa: TRY004
+        raise ValueError("must be a mapping of names to strings")
     for name, text in value.items():
         if not (isinstance(name, str) and name.strip() and isinstance(text, str) and text.strip()):
             raise ValueError("must map names to strings, none of them blank")
@@ -107,7 +107,7 @@ def _parse_json(text: str) -> Any:
 def _positive(value: object) -> float:
     # bool is an int in Python, and no number of seconds.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("must be a number")  # noqa: TRY004
+        raise ValueError("must be a number")
     if not (math.isfinite(value) and value > 0):
         raise ValueError("must be greater than 0, and finite")
     return float(value)

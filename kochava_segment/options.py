@@ -114,7 +114,7 @@ def _hooks(value: object) -> tuple[DeliveryHook, ...]:
     hooks = tuple(value) if isinstance(value, Iterable) else (None,)
     if not all(callable(getattr(hook, name, None)) for hook in hooks for name in methods):
         raise ValueError(f"must be a list of objects with the methods {', '.join(methods)}")
-    return hooks  # type: ignore[return-value]  # a Protocol, as above
+    return hooks
 
 
 _POSTBACK_FIELDS = kinds.Kind(_postback_fields, kinds.parse_mapping, "FIELD=PARAMETER,…")
@@ -252,7 +252,7 @@ class Options:
             ConfigurationError: with every problem, each under its option's name.
         """
         problems: list[Problem] = []
-        values: dict[str, object] = {}
+        values: dict[str, Any] = {}
         sources = (
             _from_file(file, problems) if file is not None else (),
             _from_environment(environment or {}, problems),
@@ -330,7 +330,9 @@ def _from_file(path: str | Path, problems: list[Problem]) -> _Source:
     except ValueError as error:
         problems.append(Problem("config", f"is not valid TOML: {error}"))
     else:
-        yield from ((name, value, " (from the configuration file)") for name, value in values.items())
+        yield from (
+            (name, value, " (from the configuration file)") for name, value in values.items()
+        )
 
 
 def _toml_loader() -> Callable[[str], dict[str, Any]]:
@@ -341,7 +343,9 @@ def _toml_loader() -> Callable[[str], dict[str, Any]]:
     try:
         import tomli  # noqa: PLC0415
     except ImportError:
-        problem = Problem("config", "needs tomli on Python 3.10: pip install 'kochava-segment[cli]'")
+        problem = Problem(
+            "config", "needs tomli on Python 3.10: pip install 'kochava-segment[cli]'"
+        )
         raise ConfigurationError([problem]) from None
     return tomli.loads
 
@@ -358,7 +362,9 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("hash_traits", f"of {trait} must be sha256")
     for trait in values.get("identity_traits", ()):
         if is_personal_trait(trait) and trait not in hashed:
-            detail = f"lists {trait}, which is personal data: add hash_traits={{'{trait}': 'sha256'}}"
+            detail = (
+                f"lists {trait}, which is personal data: add hash_traits={{'{trait}': 'sha256'}}"
+            )
             yield Problem("identity_traits", detail)
 
     seen: dict[str, str] = {}

@@ -15,7 +15,7 @@ from kochava_segment.cli.send import send
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="kochava-segment")
 def cli() -> None:
-    """Send Segment events to Kochava.
+    r"""Send Segment events to Kochava.
 
     New here? `kochava-segment demo` shows everything at once, without an account. Then:
 

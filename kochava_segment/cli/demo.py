@@ -19,7 +19,7 @@ from kochava_segment.emulator import KochavaEmulator
 from kochava_segment.outcome import Outcome
 
 _APP_GUID = "kodemo-ski-shop-a1b2"
-_API_KEY, _API_SECRET = "DEMO-KEY", "demo-secret"  # noqa: S105  # the emulator's own
+_API_KEY, _API_SECRET = "DEMO-KEY", "demo-secret"  # the emulator's own
 _SHOWN_IN_FULL = "demo-purchase"
 _MEANINGS = {
     "accepted": "Kochava took it",
@@ -47,9 +47,7 @@ def demo(load: Callable[..., KochavaDestination]) -> None:
     if context.params.get("required_consent") is None:
         overrides["required_consent"] = ["Advertising"]
     entries = _bundled()
-    with KochavaEmulator(
-        api_key=_API_KEY, api_secret=_API_SECRET, require_install=True
-    ) as kochava:
+    with KochavaEmulator(api_key=_API_KEY, api_secret=_API_SECRET, require_install=True) as kochava:
         credentials = {"api_key": _API_KEY, "api_secret": _API_SECRET}
         with load(endpoint=kochava.url, **credentials, **overrides) as destination:
             messages = (entry.error or entry.message for entry in entries)

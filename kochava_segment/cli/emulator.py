@@ -19,15 +19,56 @@ def _rate(name: str, what: str) -> click.Option:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; 0 takes a free one.")
-@click.option("--latency-ms", type=click.FloatRange(min=0), default=0.0, help="Milliseconds before each answer.")
-@click.option("--log", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Append a JSON line for each accepted request: path, headers, body.")
-@click.option("--require-install", is_flag=True, help="Refuse what comes for a device before its install.")
-@click.option("--api-key", envvar="KOCHAVA_SEGMENT_API_KEY", show_envvar=True, help="With --api-secret: requests must be signed.")
-@click.option("--api-secret", envvar="KOCHAVA_SEGMENT_API_SECRET", show_envvar=True, help="With --api-key: requests must be signed.")
-@click.option("--error-status", type=click.IntRange(200, 599), default=503, show_default=True, help="The status of --error-rate.")
-@click.option("--retry-after", metavar="SECONDS|DATE", help="The Retry-After header of these answers.")
-@click.option("--trickle-ms", type=click.FloatRange(min=0), default=200.0, show_default=True, help="Milliseconds between the bytes of --trickle.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port on 127.0.0.1; 0 takes a free one.",
+)
+@click.option(
+    "--latency-ms",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Milliseconds before each answer.",
+)
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Append a JSON line for each accepted request: path, headers, body.",
+)
+@click.option(
+    "--require-install", is_flag=True, help="Refuse what comes for a device before its install."
+)
+@click.option(
+    "--api-key",
+    envvar="KOCHAVA_SEGMENT_API_KEY",
+    show_envvar=True,
+    help="With --api-secret: requests must be signed.",
+)
+@click.option(
+    "--api-secret",
+    envvar="KOCHAVA_SEGMENT_API_SECRET",
+    show_envvar=True,
+    help="With --api-key: requests must be signed.",
+)
+@click.option(
+    "--error-status",
+    type=click.IntRange(200, 599),
+    default=503,
+    show_default=True,
+    help="The status of --error-rate.",
+)
+@click.option(
+    "--retry-after", metavar="SECONDS|DATE", help="The Retry-After header of these answers."
+)
+@click.option(
+    "--trickle-ms",
+    type=click.FloatRange(min=0),
+    default=200.0,
+    show_default=True,
+    help="Milliseconds between the bytes of --trickle.",
+)
 @click.option("--seed", type=int, help="Makes the choice of what goes wrong repeatable.")
 def emulator(
     port: int,

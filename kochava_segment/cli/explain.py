@@ -13,7 +13,9 @@ from kochava_segment.errors import ConfigurationError, MappingError
 
 
 @click.command()
-@click.argument("file", default="-", metavar="[FILE]", type=click.Path(exists=True, allow_dash=True))
+@click.argument(
+    "file", default="-", metavar="[FILE]", type=click.Path(exists=True, allow_dash=True)
+)
 @destination_options
 def explain(load: Callable[..., KochavaDestination], file: str) -> None:
     """Explain the request that the first message of FILE becomes.

@@ -25,7 +25,9 @@ _HIDDEN = "***"
 
 
 @click.command("map")
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, allow_dash=True))
+@click.argument(
+    "files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, allow_dash=True)
+)
 @destination_options
 def map_command(load: Callable[..., KochavaDestination], files: tuple[str, ...]) -> None:
     """Show what messages become, without sending anything.
@@ -35,7 +37,11 @@ def map_command(load: Callable[..., KochavaDestination], files: tuple[str, ...])
     """
     with load() as destination:
         for entry in read_entries(files):
-            line = {"line": entry.line, "messageId": entry.message_id, **_mapped(entry, destination)}
+            line = {
+                "line": entry.line,
+                "messageId": entry.message_id,
+                **_mapped(entry, destination),
+            }
             if len(files) > 1:
                 line["file"] = entry.file
             # ASCII, so that half a surrogate pair in a messageId cannot stop the terminal.

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from itertools import chain
-from typing import IO, Any
+from typing import IO, Any, Protocol, cast
 
 from attrs import frozen
 
@@ -25,6 +25,12 @@ STDIN = "-"
 MAX_LINE_BYTES = 64 * 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
+
+
+class _Lines(Protocol):
+    """What is read by lines."""
+
+    def readline(self, size: int | None = -1, /) -> bytes: ...
 
 
 @frozen(kw_only=True)
@@ -62,15 +68,16 @@ def read_entries(files: Iterable[str]) -> Iterator[Entry]:
                 yield _entry(line, text, file)
 
 
-def _decompressed(raw: IO[bytes], stack: ExitStack) -> IO[bytes]:
-    # sys.stdin.buffer is buffered as well, so both can be peeked into.
-    buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(raw)  # type: ignore[arg-type]
+def _decompressed(raw: IO[bytes], stack: ExitStack) -> _Lines:
+    buffered = cast("io.BufferedReader", raw)  # as are files and sys.stdin.buffer
     if buffered.peek(2)[:2] != _GZIP_MAGIC:
         return buffered
-    return stack.enter_context(gzip.GzipFile(fileobj=buffered))  # type: ignore[return-value]
+    file = gzip.GzipFile(fileobj=buffered)
+    stack.callback(file.close)
+    return file
 
 
-def _documents(stream: IO[bytes]) -> Iterator[tuple[int, bytes | InvalidEventPayload]]:
+def _documents(stream: _Lines) -> Iterator[tuple[int, bytes | InvalidEventPayload]]:
     """The JSON documents of a stream, each with the line at which it starts."""
     lines = _lines(stream)
     for number, line in lines:
@@ -86,7 +93,9 @@ def _documents(stream: IO[bytes]) -> Iterator[tuple[int, bytes | InvalidEventPay
             yield from _indented(number, [line, *_remaining(lines)])
         else:
             yield number, line
-            yield from ((n, rest) for n, rest in lines if not isinstance(rest, bytes) or rest.strip())
+            yield from (
+                (n, rest) for n, rest in lines if not isinstance(rest, bytes) or rest.strip()
+            )
         return
 
 
@@ -97,7 +106,7 @@ def _remaining(lines: Iterator[tuple[int, bytes | InvalidEventPayload]]) -> Iter
             yield line
 
 
-def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes | InvalidEventPayload]]:
+def _lines(stream: _Lines) -> Iterator[tuple[int, bytes | InvalidEventPayload]]:
     number = 0
     while True:
         number += 1

@@ -53,7 +53,9 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _as_lines(error: ConfigurationError) -> str:
-    problems = [f"--{problem.path.replace('_', '-')} {problem.detail}" for problem in error.problems]
+    problems = [
+        f"--{problem.path.replace('_', '-')} {problem.detail}" for problem in error.problems
+    ]
     return problems[0] if len(problems) == 1 else "\n  ".join(["", *problems])
 
 

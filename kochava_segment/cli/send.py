@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from typing_extensions import Self
 
 from kochava_segment.cli.messages import Entry, read_entries
 from kochava_segment.cli.options import destination_options
@@ -29,7 +30,9 @@ _GOOD = (OutcomeKind.ACCEPTED, OutcomeKind.FILTERED)
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, allow_dash=True))
+@click.argument(
+    "files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, allow_dash=True)
+)
 @click.option(
     "--failed",
     metavar="FILE",
@@ -87,7 +90,7 @@ def _failed_file(path: Path | None) -> Iterator[TextIO | None]:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
         raise click.UsageError(f"--failed cannot be written: {error.strerror}") from None
-    with open(descriptor, "a", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
         yield file
 
 
@@ -103,7 +106,10 @@ class _Stop:
     @contextmanager
     def on_signals(cls, destination: KochavaDestination) -> Iterator[_Stop]:
         stop = cls(destination)
-        before = {number: signal.signal(number, stop._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, stop._handle)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             yield stop
         finally:
@@ -160,7 +166,7 @@ class _Report:
         )
         self._task = self._progress.add_task("sending", total=None)
 
-    def __enter__(self) -> _Report:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 

@@ -31,7 +31,7 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
 
 
-class TransportFailure(Exception):  # noqa: N818  # it is what happened, and no error of the caller
+class TransportFailure(Exception):  # it is what happened, and no error of the caller
     """What a transport raises when no answer came.
 
     Attributes:

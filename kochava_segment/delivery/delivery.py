@@ -128,7 +128,9 @@ class Delivery:
             attempt = Attempt(maybe_sent=failure.maybe_sent, detail=failure.detail)
         except Exception as error:  # noqa: BLE001  # a transport of the user's own
             run.status = None
-            attempt = Attempt(maybe_sent=True, detail=f"the transport raised {type(error).__name__}")
+            attempt = Attempt(
+                maybe_sent=True, detail=f"the transport raised {type(error).__name__}"
+            )
         else:
             run.status = answer.status
             verdict = classify(answer)

@@ -12,7 +12,6 @@ import threading
 import time
 from http.client import HTTPResponse
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -162,7 +161,7 @@ class _BoundedRaw(io.RawIOBase):
             if remaining <= 0:
                 raise TimeoutError("the answer took too long")
             self._sock.settimeout(remaining)
-        return self._raw.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
+        return self._raw.readinto(buffer)
 
     def close(self) -> None:
         self._raw.close()
@@ -188,7 +187,6 @@ class _Progress:
     """Notes when bytes of a request may have left; a connection, TLS and proxy included, is none."""
 
     sock: Any
-    response_class = _BoundedResponse
 
     def connect(self) -> None:
         try:
@@ -204,11 +202,11 @@ class _Progress:
 
 
 class _Connection(_Progress, HTTPConnection):
-    pass
+    response_class = _BoundedResponse
 
 
 class _TlsConnection(_Progress, HTTPSConnection):
-    pass
+    response_class = _BoundedResponse
 
 
 class _Pool(HTTPConnectionPool):

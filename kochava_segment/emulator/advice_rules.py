@@ -85,7 +85,10 @@ def _unknown_fields(sent: Sent) -> Iterator[Finding]:
     # An update is told by a rule of its own what its data may have.
     if sent.payload.get("action") != "update" and not _DATA_KEYS.issuperset(sent.data):
         for key in sent.data.keys() - _DATA_KEYS:
-            yield f"data.{key}", "is no field of Kochava's: is it misspelt, or meant for event_data?"
+            yield (
+                f"data.{key}",
+                "is no field of Kochava's: is it misspelt, or meant for event_data?",
+            )
 
 
 def _no_device_id(sent: Sent) -> Iterator[Finding]:
@@ -97,7 +100,10 @@ def _idfa_is_idfv(sent: Sent) -> Iterator[Finding]:
     idfa, idfv = sent.device_ids.get("idfa"), sent.device_ids.get("idfv")
     if idfa and isinstance(idfa, str) and isinstance(idfv, str):
         if idfa.casefold() == idfv.casefold():
-            yield "data.device_ids.idfa", "should not be the idfv: it names no device to an advertiser"
+            yield (
+                "data.device_ids.idfa",
+                "should not be the idfv: it names no device to an advertiser",
+            )
 
 
 def is_all_zeros(value: Any) -> bool:
@@ -126,7 +132,9 @@ def _idfa_without_att(sent: Sent) -> Iterator[Finding]:
 
 def _no_unknown_agent(sent: Sent) -> Iterator[Finding]:
     if not sent.data.get("device_ua") and sent.headers.get("User-Agent") != "Unknown":
-        detail = "should be Unknown where device_ua is empty: else this agent is taken for the device's"
+        detail = (
+            "should be Unknown where device_ua is empty: else this agent is taken for the device's"
+        )
         yield "headers.User-Agent", detail
 
 

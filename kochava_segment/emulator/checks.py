@@ -29,9 +29,7 @@ def check(sent: Sent, *, identity_link: bool) -> tuple[Complaint, ...]:
     action = IDENTITY_LINK_KIND if identity_link else sent.payload.get("action")
     kind = action if isinstance(action, str) and action in _RULES_OF else "unknown"
     return tuple(
-        rule.complaint(path, detail)
-        for rule in _RULES_OF[kind]
-        for path, detail in rule.find(sent)
+        rule.complaint(path, detail) for rule in _RULES_OF[kind] for path, detail in rule.find(sent)
     )
 
 

@@ -86,7 +86,9 @@ _CURRENCY_CODE = Kind(
     "must be an ISO 4217 code: three upper-case letters",
 )
 _ADDRESS = Kind(_is_address, "must be an IPv4 or IPv6 address")
-_ACTION = Kind(lambda value: value in ("event", "install", "update"), "must be event, install or update")
+_ACTION = Kind(
+    lambda value: value in ("event", "install", "update"), "must be event, install or update"
+)
 
 
 def _required(code: str, key: str, kind: Kind, source: str = EVENT_SETUP) -> Rule:
@@ -136,7 +138,7 @@ def _app_ver(sent: Sent) -> Iterator[Finding]:
 
 
 def _usertime_milliseconds(sent: Sent) -> Iterator[Finding]:
-    usertime = sent.data.get("usertime")
+    usertime: Any = sent.data.get("usertime")
     if _is_whole(usertime) and usertime >= _FIRST_MILLISECONDS:
         yield "data.usertime", "must be in seconds: this one is in milliseconds or finer"
 
@@ -169,7 +171,10 @@ def _event_data(sent: Sent) -> Iterator[Finding]:
 def _reserved_keys(sent: Sent) -> Iterator[Finding]:
     for key in sent.event_data:
         if key in RESERVED_KEYS:
-            yield f"data.event_data.{key}", "must have another name: Kochava keeps this one for itself"
+            yield (
+                f"data.event_data.{key}",
+                "must have another name: Kochava keeps this one for itself",
+            )
 
 
 def _iad_attribution(sent: Sent) -> Iterator[Finding]:

@@ -251,8 +251,9 @@ class KochavaEmulator:
             self.received += 1
             if success:
                 self._count(received)
-            for complaint in complaints if self._on_complaint else ():
-                self._on_complaint(complaint)
+            if self._on_complaint is not None:
+                for complaint in complaints:
+                    self._on_complaint(complaint)
         if success:
             return status, b'{"success":"1"}'
         text = str(errors[0]) if errors else "the emulator was told to fail"
@@ -320,7 +321,10 @@ def _device_names(payload: dict[str, Any]) -> set[tuple[str, str]]:
     app = str(payload.get("kochava_app_id"))
     data = payload.get("data")
     ids: list[Any] = [payload.get("kochava_device_id")]
-    for group in (payload.get("device_id"), data.get("device_ids") if isinstance(data, dict) else 0):
+    for group in (
+        payload.get("device_id"),
+        data.get("device_ids") if isinstance(data, dict) else 0,
+    ):
         ids += group.values() if isinstance(group, dict) else ()
     return {(app, name) for name in ids if isinstance(name, str) and name}
 
@@ -380,7 +384,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Nothing: what came is in `requests`."""
 
-    def do_POST(self) -> None:  # noqa: N802  # http.server's name
+    def do_POST(self) -> None:  # http.server's name
         emulator = self.server.emulator
         headers = dict(self.headers.items())
         status, answer = emulator.judge(

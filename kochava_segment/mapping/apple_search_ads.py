@@ -45,7 +45,9 @@ _AD_SERVICES_KEYS = {
 def apple_search_ads_context(attribution: Mapping[str, Any]) -> dict[str, Any]:
     """See `KochavaDestination.apple_search_ads_context`."""
     if not isinstance(attribution, Mapping):
-        raise InvalidEventPayload([Problem("attribution", "must be an object, as Apple answers it")])
+        raise InvalidEventPayload(
+            [Problem("attribution", "must be an object, as Apple answers it")]
+        )
     problems: list[Problem] = []
     version = next((key for key in attribution if str(key).casefold().startswith("version")), None)
     if version is not None:
@@ -56,7 +58,9 @@ def apple_search_ads_context(attribution: Mapping[str, Any]) -> dict[str, Any]:
         attribution = details
     if any(str(key).startswith("iad-") for key in attribution):
         source, flag = "iAd", "iad-attribution"
-        keys = {key: (iad_key,) for key, iad_key in _IAD_KEYS.items()}
+        keys: Mapping[str, tuple[str, ...]] = {
+            key: (iad_key,) for key, iad_key in _IAD_KEYS.items()
+        }
     else:
         source, flag, keys = "AdServices", "attribution", _AD_SERVICES_KEYS
     campaign: dict[str, str] = {}
@@ -82,7 +86,9 @@ def _known_text(values: Mapping[str, Any], key: str, problems: list[Problem]) ->
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, (str, int, float)):
-        problems.append(Problem(join("attribution", key), "must be a string, a number or a boolean"))
+        problems.append(
+            Problem(join("attribution", key), "must be a string, a number or a boolean")
+        )
         return None
     text = str(value).strip()
     return None if text.casefold() in {"", "unknown"} else text

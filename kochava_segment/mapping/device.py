@@ -122,7 +122,9 @@ def _device_ver(message: Message, _: Device) -> str:
 
 def find_app_version(message: Message) -> str | None:
     """The app's version; on an install, the one that the event itself names wins."""
-    own = message.root.section("properties").word("version") if message.action == "install" else None
+    own = (
+        message.root.section("properties").word("version") if message.action == "install" else None
+    )
     return own or message.app.word("version")
 
 

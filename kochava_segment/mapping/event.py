@@ -14,7 +14,7 @@ from kochava_segment.mapping.standard_events import (
     STANDARD_SPELLINGS,
     RawKey,
 )
-from kochava_segment.mapping.values import LEFT_OUT, JsonValues, as_number
+from kochava_segment.mapping.values import JsonValues, as_number
 from kochava_segment.names import fold_name, looks_like_email
 from kochava_segment.options import Options
 
@@ -58,7 +58,9 @@ def event_fields(
     currency = _currency(message, data)
     data = _rename_reserved(_NESTED[options.nested](data), message)
     if len(data) > _MANY_KEYS:
-        detail = f"gives {len(data)} keys of event_data; Kochava may not show more than {_MANY_KEYS}"
+        detail = (
+            f"gives {len(data)} keys of event_data; Kochava may not show more than {_MANY_KEYS}"
+        )
         message.warn("many-keys", "properties", detail)
     fields: dict[str, Any] = {"event_name": name, "event_data": data}
     if currency is not None:

@@ -111,19 +111,17 @@ _ROOT_RULES = {
 _EVENT_NAME_RULE = (
     "The option event_names, else the table of standard events, else the event's own name."
 )
-_CURRENCY_RULE = (
-    "properties.currency in upper case; USD where there is a price without a currency."
-)
+_CURRENCY_RULE = "properties.currency in upper case; USD where there is a price without a currency."
 _COPIED = "Copied from properties."
 _RENAMED = "Copied from properties, renamed since Kochava reserves the name."
-_TRAIT_RULE = "Engage's computed trait, or listed in identity_traits; hashed if hash_traits says so."
+_TRAIT_RULE = (
+    "Engage's computed trait, or listed in identity_traits; hashed if hash_traits says so."
+)
 _PRESET_RULE = "Set for screens and pages."
 
 
 class _Explainer:
-    def __init__(
-        self, raw: Mapping[str, Any], options: Options, request: KochavaRequest
-    ) -> None:
+    def __init__(self, raw: Mapping[str, Any], options: Options, request: KochavaRequest) -> None:
         self._raw = raw
         self._options = options
         self._action = request.action
@@ -136,7 +134,9 @@ class _Explainer:
             if key == "data":
                 yield from self._data(value)
             elif key == "device_id":
-                yield from self._leaves(key, value, self._read_device_ids(), DEVICE_AND_TIME[0].rule)
+                yield from self._leaves(
+                    key, value, self._read_device_ids(), DEVICE_AND_TIME[0].rule
+                )
             elif key == "kochava_app_id":
                 yield self._field(key, value, self._app_guid_source(), _ROOT_RULES[key])
             else:

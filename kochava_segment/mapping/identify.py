@@ -65,7 +65,9 @@ def _identity(name: str, traits: Section, message: Message) -> str | None:
     if value is LEFT_OUT or value is None:
         return None
     if isinstance(value, (dict, list)):
-        message.warn("bad-trait", path, "was left out: an identity is one value, not a list or object")
+        message.warn(
+            "bad-trait", path, "was left out: an identity is one value, not a list or object"
+        )
         return None
     text = _as_text(value)
     if name in message.options.hash_traits:

@@ -30,7 +30,6 @@ _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 _COMPACT_ASCII = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
-
 def map_message(raw: Mapping[str, Any], options: Options) -> KochavaRequest:
     """See `KochavaDestination.map`."""
     message = Message(raw, options)
@@ -43,9 +42,7 @@ def map_message(raw: Mapping[str, Any], options: Options) -> KochavaRequest:
     return route(message)
 
 
-def map_as(
-    expected: tuple[str, ...], raw: Mapping[str, Any], options: Options
-) -> KochavaRequest:
+def map_as(expected: tuple[str, ...], raw: Mapping[str, Any], options: Options) -> KochavaRequest:
     """Map a message that must be of one of the expected types."""
     message = Message(raw, options)
     message.check_filters()
@@ -95,9 +92,7 @@ def _track(message: Message) -> KochavaRequest:
     return _event(message, kochava_event_name(name or "", message.options))
 
 
-def _event(
-    message: Message, name: str, preset: Mapping[str, str] | None = None
-) -> KochavaRequest:
+def _event(message: Message, name: str, preset: Mapping[str, str] | None = None) -> KochavaRequest:
     device = identify_device(message)
     own = event_fields(message, name, preset)
     return _track_request(message, device, data_block(message, device, own))
@@ -120,7 +115,9 @@ def _screen(message: Message) -> KochavaRequest:
     if screens == "named":
         event = "screen view" if name is None else f"screen view {name.strip()}"
         return _event(message, kochava_event_name(event, message.options))
-    preset = {"content_type": "screen"} if name is None else {"content_type": "screen", "name": name}
+    preset = (
+        {"content_type": "screen"} if name is None else {"content_type": "screen", "name": name}
+    )
     return _event(message, "View", preset)
 
 

@@ -36,11 +36,13 @@ class Notes:
         self.warnings: list[MappingWarning] = []
 
     def problem(self, path: str, detail: str) -> None:
+        """Note something that makes the message invalid."""
         problem = Problem(path, detail)
         if problem not in self.problems:  # several fields may read the same path
             self.problems.append(problem)
 
     def warn(self, code: str, field: str, detail: str) -> None:
+        """Note something odd that does not stop the message."""
         self.warnings.append(MappingWarning(code, field, detail))
 
 
@@ -78,9 +80,11 @@ class Section:
         if value is None:
             return None
         if not isinstance(value, str):
-            return self._wrong(key, "must be a string")
+            self._wrong(key, "must be a string")
+            return None
         if not (value.isascii() or is_unicode(value)):
-            return self._wrong(key, "is not valid Unicode: it has half of a surrogate pair")
+            self._wrong(key, "is not valid Unicode: it has half of a surrogate pair")
+            return None
         return value if value and not value.isspace() else None
 
     def word(self, key: str) -> str | None:
@@ -97,7 +101,8 @@ class Section:
             return value
         if isinstance(value, str) and value.strip().casefold() in _BOOLEANS:
             return _BOOLEANS[value.strip().casefold()]
-        return self._wrong(key, "must be true or false")
+        self._wrong(key, "must be true or false")
+        return None
 
     def whole_number(self, key: str) -> int | None:
         """The number at `key`, its fraction cut off."""
@@ -105,8 +110,12 @@ class Section:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return self._wrong(key, "must be a number")
-        return int(value) if abs(value) < 2**63 else self._wrong(key, "is out of range")
+            self._wrong(key, "must be a number")
+            return None
+        if not abs(value) < 2**63:  # also of NaN
+            self._wrong(key, "is out of range")
+            return None
+        return int(value)
 
     def _wrong(self, key: str, detail: str) -> None:
         self.notes.problem(join(self.path, key), detail)
@@ -118,6 +127,7 @@ class KochavaOptions(Section):
     __slots__ = ()
 
     def get(self, key: str) -> Any:
+        """The raw value in either spelling, None where there is none."""
         value = self.values.get(key)
         return self.values.get(_camel_case(key)) if value is None else value
 

@@ -68,4 +68,6 @@ _SECOND = timedelta(seconds=1)
 
 
 def _epoch(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> int:
-    return (datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc) - _EPOCH) // _SECOND
+    return (
+        datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc) - _EPOCH
+    ) // _SECOND

@@ -75,7 +75,7 @@ class JsonValues:
                     result[str(key)] = converted
         return result
 
-    def value(self, value: Any, path: str, key: str | int, depth: int = 0) -> Any:  # noqa: C901
+    def value(self, value: Any, path: str, key: str | int, depth: int = 0) -> Any:  # noqa: C901, PLR0912
         """A copy of the value that stands at `key` inside `path`, or LEFT_OUT."""
         # Exact types first, since nearly all values have one of them.
         kind = type(value)
@@ -164,7 +164,7 @@ def _from_decimal(value: Decimal) -> int | float:
 
 def whole(value: float) -> int | float:
     """150.0 as 150: a server that encodes again to check the signature would write it so."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_EXACT:
+    if type(value) is float and value.is_integer() and abs(value) < _LARGEST_EXACT:
         return int(value)
     return value
 
