@@ -16,6 +16,10 @@ from enum import Enum
 from attrs import field, frozen
 
 
+def _lower_cased(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
 @frozen
 class Answer:
     """An HTTP answer.
@@ -27,7 +31,7 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    headers: Mapping[str, str] = field(factory=dict, repr=False, converter=_lower_cased)
     body: bytes = field(default=b"", repr=False)
 
 
@@ -43,6 +47,13 @@ class TransportFailure(Exception):  # it is what happened, and no error of the c
         super().__init__(detail)
         self.detail = detail
         self.maybe_sent = maybe_sent
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _failure, (self.detail, self.maybe_sent)
+
+
+def _failure(detail: str, maybe_sent: bool) -> TransportFailure:  # noqa: FBT001  # for pickle
+    return TransportFailure(detail, maybe_sent=maybe_sent)
 
 
 class Verdict(str, Enum):

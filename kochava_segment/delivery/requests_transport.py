@@ -127,8 +127,7 @@ def _answer(response: requests.Response) -> Answer:
         if 200 <= response.status_code < 300:
             detail = f"the answer broke off: {type(error).__name__}"
             raise TransportFailure(detail, maybe_sent=True) from None
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, headers, body)
+    return Answer(response.status_code, response.headers, body)
 
 
 def _failure(error: requests.RequestException) -> TransportFailure:

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from kochava_segment.errors import ConfigurationError, Problem
 
 MaybeSent = Literal["retry", "give_up"]
+_LEAST_WAIT = 0.5  # seconds, for each answer before that asked to come back
 ACTIONS = ("event", "install", "update", "identity_link")
 
 
@@ -168,7 +169,7 @@ class Attempts:
         if asked is not None:
             seconds = min(asked, policy.retry_after_cap)
             # A server that says "at once" over and over would be hammered until the deadline.
-            seconds = max(seconds, min(policy.base, policy.cap))
+            seconds = max(seconds, min(_LEAST_WAIT * len(self.history), policy.retry_after_cap))
         else:
             # The exponent is bounded so that a float can hold the result.
             seconds = uniform(0.0, min(policy.cap, policy.base * 2.0 ** min(self.counted - 1, 64)))
