@@ -347,7 +347,8 @@ def _toml_loader() -> Callable[[str], dict[str, Any]]:
             "config", "needs tomli on Python 3.10: pip install 'kochava-segment[cli]'"
         )
         raise ConfigurationError([problem]) from None
-    return tomli.loads
+    loads: Callable[[str], dict[str, Any]] = tomli.loads
+    return loads
 
 
 def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
