@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from kochava_segment.delivery.after_fork import renew_after_fork
+
 _SLOWEST = 1.0  # requests a second; below that it would look like standing still
 _RECOVERY = 0.1  # of the ceiling, for each second in which requests succeed
 _MEASURED_OVER = 5.0  # seconds
@@ -26,13 +28,18 @@ class RateLimiter:
     def __init__(self, max_rate: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_rate = max_rate
         self._clock = clock
-        self._lock = threading.Lock()
+        self.after_fork()
+        renew_after_fork(self)
         self._rate = max_rate  # None: unlimited, and no lock is taken
         self._ceiling = max_rate or 0.0
         self._next_slot = clock()
         self._slowed_at = float("-inf")
         self._raised_at = clock()
         self._window_start, self._window_count = clock(), 0
+
+    def after_fork(self) -> None:
+        """A thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
 
     @property
     def rate(self) -> float | None:

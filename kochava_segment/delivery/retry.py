@@ -10,6 +10,7 @@ from typing import Any, Literal
 import attrs
 from attrs import evolve, frozen
 
+from kochava_segment.delivery.attempt import Attempt
 from kochava_segment.errors import ConfigurationError, Problem
 
 MaybeSent = Literal["retry", "give_up"]
@@ -113,23 +114,6 @@ _CHECKS: dict[str, tuple[Callable[[object], bool], str]] = {
         f"must be retry or give_up, or a mapping of {', '.join(ACTIONS)} to these",
     ),
 }
-
-
-@frozen(kw_only=True)
-class Attempt:
-    """One attempt that did not succeed.
-
-    Attributes:
-        status: The answer's HTTP status; None where none came.
-        maybe_sent: No answer came, but the request may have been counted.
-        retry_after: The seconds that the answer asked to wait, None where it did not.
-        detail: What happened, as a sentence without content.
-    """
-
-    status: int | None = None
-    maybe_sent: bool = False
-    retry_after: float | None = None
-    detail: str = ""
 
 
 @frozen
