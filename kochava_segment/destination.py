@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Generator, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ _KINDS: tuple[tuple[type[KochavaSegmentError], OutcomeKind], ...] = (
     (CredentialsRejected, OutcomeKind.REJECTED),
     (RetriesExhausted, OutcomeKind.EXHAUSTED),
     (AmbiguousDelivery, OutcomeKind.AMBIGUOUS),
+    (KochavaSegmentError, OutcomeKind.INVALID),  # of a reader's own, for what it could not read
 )
 
 
@@ -307,6 +310,10 @@ class KochavaDestination:
         their order. An exception of the iterable itself is raised once everything that was taken
         from it has been reported.
 
+        Memory holds at most 4 messages for each request that may be under way, and 64 more that
+        wait for an earlier one of their device. A busy device delays others only where its messages
+        take up those 64: those are sent one after the other, whatever the concurrency.
+
         Args:
             messages: Segment messages, or requests that this destination mapped. An error stands
                 for a message that could not be read; it is reported in its place.
@@ -314,7 +321,8 @@ class KochavaDestination:
 
         Yields:
             One Outcome per message, in the order of completion; `index` is its place in the input.
-            Closing the generator waits for what is under way and starts nothing new.
+            Closing the generator lets attempts under way end, and starts and yields nothing more:
+            what was taken and not yielded may or may not have been sent.
 
         Raises:
             ConfigurationError: if `concurrency` is not a positive whole number.
@@ -322,25 +330,36 @@ class KochavaDestination:
         if type(concurrency) is not int or concurrency < 1:  # a bool is an int, but no number
             raise ConfigurationError([Problem("concurrency", "must be a whole number from 1 on")])
         prepared = (self._prepare(index, item) for index, item in enumerate(messages))
-        return run_in_order(prepared, self._finish, key=_ordering_key, concurrency=concurrency)
+        stopped = self._delivery.new_stop()
+        return run_in_order(
+            prepared,
+            partial(self._finish, stopped),
+            key=_ordering_key,
+            concurrency=concurrency,
+            on_close=stopped.set,
+        )
 
     def _prepare(self, index: int, item: object) -> _Prepared:
         """Map a message in the caller's thread: its ordering key decides where it waits."""
         if isinstance(item, KochavaRequest):
             return index, item
-        try:
-            if isinstance(item, KochavaSegmentError):  # what a reader made of input it cannot read
-                raise item
-            return index, self.map(item)  # type: ignore[arg-type]  # others are reported
-        except KochavaSegmentError as error:
-            return index, _failed(index, getattr(error, "message_id", None), error)
+        failure = item  # what a reader made of input that it could not read
+        if not isinstance(failure, KochavaSegmentError):
+            try:
+                return index, self.map(item)  # type: ignore[arg-type]  # others are reported
+            except KochavaSegmentError as error:
+                failure = error
+            except Exception as error:  # noqa: BLE001  # of a Mapping that cannot be read
+                problem = Problem("$", f"cannot be read: it raised {type(error).__name__}")
+                failure = InvalidEventPayload([problem])
+        return index, _failed(index, getattr(failure, "message_id", None), failure)
 
-    def _finish(self, prepared: _Prepared) -> Outcome:
+    def _finish(self, stopped: threading.Event, prepared: _Prepared) -> Outcome:
         index, item = prepared
         if isinstance(item, Outcome):
             return item
         try:
-            receipt = self._delivery.deliver(item)
+            receipt = self._delivery.deliver(item, stopped)
         except KochavaSegmentError as error:
             return evolve(_failed(index, item.message_id, error), warnings=item.warnings)
         return Outcome(

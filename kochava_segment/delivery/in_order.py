@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
+
+from kochava_segment.delivery.after_fork import renew_after_fork
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_WINDOW = 16  # items taken from the input and not yet reported, for each thread
+# How many items are taken from the input and not yet yielded, for each thread. Few need to be ready
+# to keep the threads busy; many may wait behind another of their key, so that a busy key, which one
+# thread works off at its own pace, leaves room for others behind it in the input.
+_READY = 4
+_HELD = 64
+_AT_EXIT = 15.0  # seconds in which an exiting interpreter lets work under way end
 
 
 def run_in_order(
@@ -21,99 +30,189 @@ def run_in_order(
     *,
     key: Callable[[_Item], Hashable | None],
     concurrency: int,
+    on_close: Callable[[], None] = lambda: None,
 ) -> Generator[_Result, None, None]:
     """Work on items in threads, and yield the results in the order of completion.
 
     Items are taken from the input in the caller's thread, as room comes free. What is finished is
     yielded before more is taken, so an input that blocks holds back only what finishes meanwhile.
 
+    For each thread, up to 4 items are ready, worked on or finished, and up to 64 wait for an earlier
+    one of their key. Only when those 64 are taken up does a key that is busier than all others hold
+    them up: then the input goes on as fast as that key's items are worked off.
+
+    Closing the generator ends the run: no other item is started, items under way are waited for,
+    and nothing more is yielded. The exit of the interpreter does the same to a run that nobody
+    closed, and waits 15 seconds at most.
+
     Args:
         items: The input; it may be endless. If it raises, that is raised after all results.
         work: Works on one item. If it raises, that is raised after all results.
         key: Items of one key are worked on in their order, never two at once; None sets no order.
         concurrency: How many items are worked on at once.
+        on_close: Called when the run ends, before items under way are waited for: hurries them.
     """
-    run = _Run(work, concurrency)
-    source = iter(items)
-    failure: BaseException | None = None
-    exhausted = False
+    run = _Run(iter(items), work, key, concurrency, on_close)
     try:
         while True:
-            while run.has_result():
-                finished, result = run.take()
-                if finished:
-                    yield result
-                else:
-                    failure, exhausted = failure or result, True
-            if not exhausted and run.outstanding < concurrency * _WINDOW:
-                try:
-                    item = next(source)
-                except StopIteration:
-                    exhausted = True
-                except Exception as error:  # noqa: BLE001  # raised below, once all is reported
-                    failure, exhausted = error, True
-                else:
-                    run.start(item, key(item))
+            yield from run.finished()
+            if run.has_room():
+                run.start_next()
             elif run.outstanding:
                 run.wait()
             else:
                 break
     finally:
         run.close()
-    if failure is not None:
-        raise failure
+    if run.failure is not None:
+        raise run.failure
 
 
 class _Run(Generic[_Item, _Result]):
-    def __init__(self, work: Callable[[_Item], _Result], concurrency: int) -> None:
+    """One run: its threads, and what they are to do. Driven from the caller's thread alone."""
+
+    def __init__(
+        self,
+        source: Iterator[_Item],
+        work: Callable[[_Item], _Result],
+        key: Callable[[_Item], Hashable | None],
+        concurrency: int,
+        on_close: Callable[[], None],
+    ) -> None:
+        self._source = source
         self._work = work
+        self._key = key
+        self._concurrency = concurrency
+        self._on_close = on_close
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, deque[_Item]] = {}  # for each key that is being worked on
+        self._held = 0  # items in there
+        self._jobs: SimpleQueue[tuple[_Item, Hashable | None] | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
-        self._ready: deque[tuple[bool, Any]] = deque()
-        self._closed = False
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="kochava-segment")
-        self.outstanding = 0
+        self._awaited: deque[tuple[bool, Any]] = deque()
+        self._threads: list[threading.Thread] = []
+        self._exhausted = False
+        self.closed = False
+        self.failure: BaseException | None = None
+        self.outstanding = 0  # items taken and not yet yielded
+        _runs.add(self)
+        renew_after_fork(self)
 
-    def start(self, item: _Item, key: Hashable | None) -> None:
-        self.outstanding += 1
-        if key is not None:
-            with self._lock:
-                waiting = self._waiting.get(key)
-                if waiting is not None:
-                    waiting.append(item)
-                    return
-                self._waiting[key] = deque()
-        self._threads.submit(self._work_on, item, key)
+    def finished(self) -> Iterator[_Result]:
+        """What has finished since the last call."""
+        while self._awaited or not self._results.empty():
+            self.outstanding -= 1
+            succeeded, result = self._awaited.popleft() if self._awaited else self._results.get()
+            if succeeded:
+                yield result
+            else:
+                self._fail(result)
+            if self.closed:
+                raise RuntimeError("the run is over: this is a forked child, or the process exits")
 
-    def _work_on(self, item: _Item, key: Hashable | None) -> None:
-        if self._closed:
-            return
+    def has_room(self) -> bool:
+        """Whether another item can be taken."""
+        ready = self.outstanding - self._held
+        return (
+            not self._exhausted
+            and ready < _READY * self._concurrency
+            and self._held < _HELD * self._concurrency
+        )
+
+    def start_next(self) -> None:
+        """Take an item from the input, and start it or hold it until its turn."""
         try:
-            result: tuple[bool, Any] = (True, self._work(item))
-        except BaseException as error:  # noqa: BLE001  # raised in the caller's thread
-            result = (False, error)
-        # The next of this key goes to the end of the queue: other keys have waited longer.
-        if key is not None:
-            with self._lock:
-                waiting = self._waiting[key]
-                following = (waiting.popleft(),) if waiting else ()
-                if not following:
-                    del self._waiting[key]
-            if following and not self._closed:
-                self._threads.submit(self._work_on, following[0], key)
-        self._results.put(result)
-
-    def has_result(self) -> bool:
-        return bool(self._ready) or not self._results.empty()
+            item = next(self._source)
+        except StopIteration:
+            self._exhausted = True
+        except Exception as error:  # noqa: BLE001  # raised once all is reported
+            self._fail(error)
+        else:
+            self.outstanding += 1
+            key = self._key(item)
+            if not self._is_held(item, key):
+                self._jobs.put((item, key))
+                self._start_thread()
 
     def wait(self) -> None:
-        self._ready.append(self._results.get())
+        """Wait until something has finished."""
+        self._awaited.append(self._results.get())
 
-    def take(self) -> tuple[bool, Any]:
-        self.outstanding -= 1
-        return self._ready.popleft() if self._ready else self._results.get()
+    def _fail(self, error: BaseException) -> None:
+        self.failure, self._exhausted = self.failure or error, True
+
+    def _is_held(self, item: _Item, key: Hashable | None) -> bool:
+        if key is None:
+            return False
+        with self._lock:
+            waiting = self._waiting.get(key)
+            if waiting is None:
+                self._waiting[key] = deque()
+                return False
+            waiting.append(item)
+            self._held += 1
+            return True
+
+    def _start_thread(self) -> None:
+        if len(self._threads) < min(self._concurrency, self.outstanding - self._held):
+            # A daemon, since an interpreter that exits waits for other threads without limit.
+            thread = threading.Thread(target=self._run_jobs, name="kochava-segment", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _run_jobs(self) -> None:
+        while (job := self._jobs.get()) is not None and not self.closed:
+            item, key = job
+            try:
+                result: tuple[bool, Any] = (True, self._work(item))
+            except BaseException as error:  # noqa: BLE001  # raised in the caller's thread
+                result = (False, error)
+            self._results.put(result)  # first, so that the results of a key keep its order
+            if key is not None:
+                self._start_next_of(key)
+
+    def _start_next_of(self, key: Hashable) -> None:
+        with self._lock:
+            waiting = self._waiting[key]
+            if not waiting:
+                del self._waiting[key]
+                return
+            item = waiting.popleft()
+            self._held -= 1
+        # To the end of the queue: other keys have waited longer.
+        self._jobs.put((item, key))
+
+    def after_fork(self) -> None:
+        """A child has none of its parent's threads: for it the run is over."""
+        self.closed = True
 
     def close(self) -> None:
-        self._closed = True
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """End the run and wait for what is under way."""
+        if not self.closed:
+            self.stop()
+            self.join()
+
+    def stop(self) -> None:
+        self.closed = True
+        self._on_close()
+        for _ in self._threads:
+            self._jobs.put(None)
+
+    def join(self, until: float | None = None) -> None:
+        """Wait for the threads; at most until `time.monotonic()` is so."""
+        for thread in self._threads:
+            if thread is not threading.current_thread():  # garbage is collected in any thread
+                thread.join(None if until is None else max(0.0, until - time.monotonic()))
+
+
+_runs: WeakSet[_Run[Any, Any]] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    until = time.monotonic() + _AT_EXIT
+    runs = [run for run in _runs if not run.closed]
+    for run in runs:
+        run.stop()
+    for run in runs:
+        run.join(until)

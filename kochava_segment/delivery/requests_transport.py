@@ -6,7 +6,7 @@ That skips what a Session does anew for every request, and is still what `respon
 from __future__ import annotations
 
 import io
-import os
+import os.path
 import socket
 import threading
 import time
@@ -20,11 +20,12 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.delivery.answer import Answer, TransportFailure
+from kochava_segment.delivery.transport import user_agent
 from kochava_segment.request import KochavaRequest
 
 MAX_ANSWER_BYTES = 65_536
-_USER_AGENT = "kochava-segment"
 
 # Whether bytes of this thread's request may have left. Connections are used by one thread at a time.
 _progress = threading.local()
@@ -44,12 +45,12 @@ class RequestsTransport:
     def __init__(self, timeout: tuple[float, float] = (3.05, 10.0), pool_size: int = 256) -> None:
         self._timeout = timeout
         self._pool_size = pool_size
-        self._lock = threading.Lock()
         self._closed = False
-        self._open()
+        self.after_fork()
+        renew_after_fork(self)
 
-    def _open(self) -> None:
-        self._pid = os.getpid()
+    def after_fork(self) -> None:
+        """Leave the parent's connections alone: their answers would be mixed up."""
         self._adapter = _Adapter(self._pool_size)
         self._settings: dict[str, dict[str, Any]] = {}
 
@@ -61,30 +62,21 @@ class RequestsTransport:
         """
         if self._closed:
             raise TransportFailure("the transport is closed", maybe_sent=False)
-        if self._pid != os.getpid():
-            self._reopen_after_fork()
-        settings = self._settings_for(request.url)
         _progress.may_have_left = False
         try:
+            settings = self._settings_for(request.url)
             response = self._adapter.send(
                 _prepared(request), stream=True, timeout=self._timeout, **settings
             )
             with response:
                 return _answer(response)
-        except requests.RequestException as error:
+        except (OSError, HTTPError, ValueError) as error:  # requests lets some of each through
             raise _failure(error) from None
 
     def close(self) -> None:
         """Close all connections, for good."""
         self._closed = True
         self._adapter.close()
-
-    def _reopen_after_fork(self) -> None:
-        # The parent's connections would be shared, and their answers mixed up.
-        self._lock = threading.Lock()
-        with self._lock:
-            if self._pid != os.getpid():
-                self._open()
 
     def _settings_for(self, url: str) -> dict[str, Any]:
         origin = url.partition("://")[2].partition("/")[0]
@@ -94,6 +86,9 @@ class RequestsTransport:
                 merged = session.merge_environment_settings(url, {}, None, None, None)
             # An empty REQUESTS_CA_BUNDLE, or anything else that is not a path, never turns it off.
             verify = merged["verify"] if isinstance(merged["verify"], str) else True
+            if isinstance(verify, str) and not os.path.exists(verify):  # noqa: PTH110  # as requests
+                detail = "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names a file that is not there"
+                raise TransportFailure(detail, maybe_sent=False)
             settings = {"proxies": merged["proxies"], "verify": verify, "cert": None}
             self._settings[origin] = settings
         return settings
@@ -105,7 +100,7 @@ def _prepared(request: KochavaRequest) -> requests.PreparedRequest:
     prepared.url = request.url
     prepared.headers = CaseInsensitiveDict(
         {
-            "User-Agent": _USER_AGENT,
+            "User-Agent": user_agent(),
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
@@ -130,7 +125,7 @@ def _answer(response: requests.Response) -> Answer:
     return Answer(response.status_code, response.headers, body)
 
 
-def _failure(error: requests.RequestException) -> TransportFailure:
+def _failure(error: Exception) -> TransportFailure:
     # Messages of requests and urllib3 quote URLs and hosts; the kinds say enough.
     kinds = [type(error).__name__]
     cause = error.args[0] if error.args else None

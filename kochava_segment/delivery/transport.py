@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
 from kochava_segment.delivery.answer import Answer
 from kochava_segment.request import KochavaRequest
 
 _ACCEPTED = Answer(200, {"content-type": "application/json"}, b'{"success":"1"}')
+
+
+@cache
+def user_agent() -> str:
+    """The `User-Agent` of requests that do not carry one, such as `kochava-segment/0.1.0`."""
+    try:
+        return f"kochava-segment/{version('kochava-segment')}"
+    except PackageNotFoundError:  # the package was copied somewhere without its metadata
+        return "kochava-segment"
 
 
 class Transport(Protocol):
