@@ -1,0 +1,96 @@
+"""Runs every `python` and `sh` snippet of the README and the docs.
+
+Python runs in one namespace a page, shell in one directory a page, both with an emulator for a
+Kochava.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sybil import Example, Sybil
+from sybil.evaluators.python import PythonEvaluator
+from sybil.parsers.markdown import CodeBlockParser
+
+from kochava_segment.emulator import KochavaEmulator
+
+_python = PythonEvaluator()
+_TIMEOUT = 60  # seconds a snippet
+# Installing is what .ci/run does; here all is installed.
+_INSTALL = re.compile(r"python -m pip install [^&\n]+(&& )?")
+
+
+def _run(example: Example) -> str | None:
+    script = _INSTALL.sub("", example.parsed).strip()
+    if not script or script.startswith("python -m pytest"):  # these very tests
+        return None
+    scripts = Path(sys.executable).parent
+    process = subprocess.run(  # noqa: S603  # our own pages
+        ["/bin/bash", "-euo", "pipefail", "-c", script],
+        cwd=example.namespace["directory"],
+        env={**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT,
+        check=False,
+    )
+    if process.returncode == 0:
+        return None
+    return f"exit code {process.returncode}\n{process.stdout}\n{process.stderr}"
+
+
+class _Surroundings:
+    """What the snippets of one page find: an emulator, a directory, an environment."""
+
+    def setup(self, namespace: dict[str, Any]) -> None:
+        emulator = KochavaEmulator().start()
+        directory = TemporaryDirectory()
+        variables = {
+            "KOCHAVA_SEGMENT_APP_GUID": "koexample-app-guid",
+            "KOCHAVA_SEGMENT_ENDPOINT": emulator.url,
+        }
+        before = {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        namespace.update(
+            kochava_emulator=emulator,
+            directory=directory.name,
+            surroundings=(emulator, directory, before),
+        )
+
+    def teardown(self, namespace: dict[str, Any]) -> None:
+        emulator, directory, before = namespace["surroundings"]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        emulator.close()
+        directory.cleanup()
+        for value in namespace.values():
+            if type(value).__name__ == "KochavaDestination":
+                value.close()
+
+
+def _evaluate(example: Example) -> None:
+    """Run a snippet, and the tests that it defines."""
+    _python(example)
+    for name in re.findall(r"^def (test_\w+)\(kochava_emulator\)", example.parsed, re.MULTILINE):
+        example.namespace[name](example.namespace["kochava_emulator"])
+
+
+_surroundings = _Surroundings()
+pytest_collect_file = Sybil(
+    parsers=[
+        CodeBlockParser(language="python", evaluator=_evaluate),
+        CodeBlockParser(language="sh", evaluator=_run),
+    ],
+    patterns=["README.md", "docs/*.md"],
+    setup=_surroundings.setup,
+    teardown=_surroundings.teardown,
+).pytest()
