@@ -8,7 +8,7 @@ blocks nobody else.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from kochava_segment import (
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
     """One destination for as long as the application runs."""
     with KochavaDestination.from_env(retry={"max_attempts": 1}, timeout=(1.0, 3.0)) as kochava:
         app.state.kochava = kochava

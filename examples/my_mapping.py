@@ -19,7 +19,7 @@ OPTIONS: dict[str, Any] = {
 
 def prepared(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """A message as Kochava should get it: this shop's old apps send prices in cents."""
-    properties = message.get("properties") or {}
+    properties: Mapping[str, Any] = message.get("properties") or {}
     if "price_cents" not in properties:
         return message
     others = {name: value for name, value in properties.items() if name != "price_cents"}
