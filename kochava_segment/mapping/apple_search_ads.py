@@ -7,13 +7,12 @@ Kochava's side are Apple's own. kochava.md, section 9; segment.md, section 8.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kochava_segment.errors import InvalidEventPayload, Problem
+from kochava_segment.mapping.message import Message, Section, is_unicode
+from kochava_segment.mapping.numbers import decimal_text, is_finite
 from kochava_segment.mapping.paths import join
-
-if TYPE_CHECKING:
-    from kochava_segment.mapping.message import Message, Section
 
 IAD_VERSION = "Version3.1"
 
@@ -49,14 +48,15 @@ def apple_search_ads_context(attribution: Mapping[str, Any]) -> dict[str, Any]:
             [Problem("attribution", "must be an object, as Apple answers it")]
         )
     problems: list[Problem] = []
-    version = next((key for key in attribution if str(key).casefold().startswith("version")), None)
-    if version is not None:
+    versions = sorted(key for key in attribution if _is_version(key))
+    if versions:
+        version = versions[-1]
         details = attribution[version]
         if not isinstance(details, Mapping):
             path = join("attribution", version)
             raise InvalidEventPayload([Problem(path, "must be an object of iad- keys")])
         attribution = details
-    if any(str(key).startswith("iad-") for key in attribution):
+    if any(isinstance(key, str) and key.startswith("iad-") for key in attribution):
         source, flag = "iAd", "iad-attribution"
         keys: Mapping[str, tuple[str, ...]] = {
             key: (iad_key,) for key, iad_key in _IAD_KEYS.items()
@@ -78,6 +78,10 @@ def apple_search_ads_context(attribution: Mapping[str, Any]) -> dict[str, Any]:
     return {"campaign": {"provider": "Apple", "source": source, **campaign}}
 
 
+def _is_version(key: object) -> bool:
+    return isinstance(key, str) and key.casefold().startswith("version")
+
+
 def _known_text(values: Mapping[str, Any], key: str, problems: list[Problem]) -> str | None:
     """The value at `key` as text; None where it is missing, empty or "unknown"."""
     value = values.get(key)
@@ -85,12 +89,13 @@ def _known_text(values: Mapping[str, Any], key: str, problems: list[Problem]) ->
         return None
     if isinstance(value, bool):
         return str(value).lower()
-    if not isinstance(value, (str, int, float)):
-        problems.append(
-            Problem(join("attribution", key), "must be a string, a number or a boolean")
-        )
+    if isinstance(value, (int, float)) and is_finite(value):
+        return decimal_text(value)
+    if not isinstance(value, str) or not is_unicode(value):
+        detail = "must be a string of valid Unicode, a finite number or a boolean"
+        problems.append(Problem(join("attribution", key), detail))
         return None
-    text = str(value).strip()
+    text = value.strip()
     return None if text.casefold() in {"", "unknown"} else text
 
 
@@ -112,15 +117,16 @@ def iad_attribution_details(message: Message) -> dict[str, Any] | None:
 
 def _middleware_campaign(message: Message) -> tuple[Section | None, Section]:
     """The middleware's campaign, and the section that holds its dates in versions before 3."""
-    campaign = message.context.section("campaign")
-    if _says(campaign, "provider", "apple") and _says(campaign, "source", "iad"):
-        return campaign, campaign
-    properties = message.root.section("properties")
-    if _says(properties, "provider", "apple"):
-        campaign = properties.section("campaign")
-        if _says(campaign, "source", "iad"):
-            return campaign, properties
-    return None, properties
+    for holder in (message.context, message.properties):
+        # Other senders' campaigns may be anything, also no object.
+        campaign_values = holder.get("campaign")
+        if not campaign_values or not isinstance(campaign_values, (dict, Mapping)):
+            continue
+        campaign = holder.section("campaign")
+        provider_and_dates = campaign if holder is message.context else holder
+        if _says(provider_and_dates, "provider", "apple") and _says(campaign, "source", "iad"):
+            return campaign, provider_and_dates
+    return None, message.properties
 
 
 def _says(section: Section, key: str, word: str) -> bool:

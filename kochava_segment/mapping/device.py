@@ -5,17 +5,20 @@ One table, read from top to bottom: the order of its rows is the order of the ke
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from attrs import frozen
 
+from kochava_segment.mapping.addresses import is_address
 from kochava_segment.mapping.apple_search_ads import iad_attribution_details
 from kochava_segment.mapping.identifiers import APPLE, Device, find_att_status
 from kochava_segment.mapping.message import Message
 from kochava_segment.mapping.values import JsonValues
+
+# As seconds it lies in the year 5138, so whoever gives more gives milliseconds.
+_LATEST = 10**11 - 1
 
 
 @frozen
@@ -85,12 +88,9 @@ def _origination_ip(message: Message, _: Device) -> str | None:
             continue
         given = True
         address = value.strip() if isinstance(value, str) else ""
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            message.warn("bad-ip", path, "was left out: it is neither an IPv4 nor an IPv6 address")
-        else:
+        if is_address(address):
             return address
+        message.warn("bad-ip", path, "was left out: it is neither an IPv4 nor an IPv6 address")
     if not given:
         message.warn("no-ip", "context.ip", "is missing; Kochava wants the device's IP address")
     return None
@@ -107,13 +107,11 @@ def _device_ua(message: Message, _: Device) -> str:
 
 
 def _device_ver(message: Message, _: Device) -> str:
-    parts = (
-        message.device.word("model"),
-        message.os.word("name"),
-        message.os.word("version"),
-    )
-    if all(parts):
-        return "-".join(part for part in parts if part)
+    model = message.device.word("model")
+    system = message.os.word("name")
+    version = message.os.word("version")
+    if model and system and version:
+        return f"{model}-{system}-{version}"
     if _user_agent(message) is None:
         detail = "gives no model, and there is no user agent: Kochava cannot tell the device's kind"
         message.warn("no-device-version", "context.device.model", detail)
@@ -122,9 +120,7 @@ def _device_ver(message: Message, _: Device) -> str:
 
 def find_app_version(message: Message) -> str | None:
     """The app's version; on an install, the one that the event itself names wins."""
-    own = (
-        message.root.section("properties").word("version") if message.action == "install" else None
-    )
+    own = message.properties.word("version") if message.action == "install" else None
     return own or message.app.word("version")
 
 
@@ -135,16 +131,14 @@ def _app_version(message: Message, _: Device) -> str | None:
 def _app_tracking_transparency(message: Message, device: Device) -> dict[str, Any] | None:
     if device.platform != APPLE:
         return None
-    transparency: dict[str, Any] = {"att": _att(message, device)}
-    for key, read in (
-        ("att_time", message.kochava.whole_number),
-        ("att_duration", message.kochava.whole_number),
-        ("att_detail", message.kochava.text),
-    ):
-        value = read(key)
-        if value is not None:
-            transparency[key] = value
-    return transparency
+    options = message.kochava
+    transparency = {
+        "att": _att(message, device),
+        "att_time": options.whole_number("att_time", _LATEST),
+        "att_duration": options.whole_number("att_duration", _LATEST),
+        "att_detail": options.text("att_detail"),
+    }
+    return {key: value for key, value in transparency.items() if value is not None}
 
 
 def _att(message: Message, device: Device) -> bool:
@@ -170,7 +164,8 @@ def _device_limit_tracking(message: Message, _: Device) -> bool | None:
 def _gdpr_privacy_consent(message: Message, _: Device) -> Mapping[str, Any] | None:
     own = message.kochava.section("gdpr_privacy_consent")
     if own.values:
-        return JsonValues(message, personal=True).object(own.values, own.path)
+        where = ("integrations", "Kochava", "gdpr_privacy_consent")
+        return JsonValues(message, personal=True).object(own.values, where)
     options = message.options
     if options.ad_user_data_consent is None and options.ad_personalization_consent is None:
         return None
@@ -193,7 +188,7 @@ def _ad_services_token(message: Message, _: Device) -> str | None:
     return (
         message.kochava.text("ad_services_token")
         or message.device.text("adServicesToken")
-        or message.root.section("properties").text("ad_services_token")
+        or message.properties.text("ad_services_token")
     )
 
 

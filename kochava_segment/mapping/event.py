@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kochava_segment.mapping.message import Message
+from kochava_segment.mapping.numbers import as_number, is_finite, whole
 from kochava_segment.mapping.paths import join
 from kochava_segment.mapping.standard_events import (
     KEYS_BY_NAME,
@@ -14,7 +15,7 @@ from kochava_segment.mapping.standard_events import (
     STANDARD_SPELLINGS,
     RawKey,
 )
-from kochava_segment.mapping.values import JsonValues, as_number
+from kochava_segment.mapping.values import JsonValues
 from kochava_segment.names import fold_name, looks_like_email
 from kochava_segment.options import Options
 
@@ -42,16 +43,17 @@ def event_fields(
         name: Kochava's name for the event.
         preset: Raw keys that the caller sets; they win over properties of the same name.
     """
-    properties = message.root.section("properties").values
+    properties = message.properties.values
     options = message.options
-    kept = {
-        key: value
-        for key, value in properties.items()
-        if key not in options.denied
-        and (options.allow_properties is None or key in options.allowed)
-    }
+    if options.denied or options.allow_properties is not None:
+        properties = {
+            key: value
+            for key, value in properties.items()
+            if key not in options.denied
+            and (options.allow_properties is None or key in options.allowed)
+        }
     also_personal = _PERSONAL_BY_EVENT.get(name, frozenset())
-    data = JsonValues(message, also_personal=also_personal).object(kept, "properties")
+    data = JsonValues(message, also_personal=also_personal).object(properties, ("properties",))
     data.update(preset or {})
     for raw_key in KEYS_BY_NAME.get(name, ()):
         _add(raw_key, data, message)
@@ -94,8 +96,10 @@ def _add(raw_key: RawKey, data: dict[str, Any], message: Message) -> None:
 
 def feeding_property(raw_key: RawKey, data: Mapping[str, Any]) -> str | None:
     """The property that feeds a raw key: the key itself if it is there, else the first with a value."""
-    candidates = (raw_key.key, *raw_key.properties)
-    return next((key for key in candidates if data.get(key) not in (None, "")), None)
+    for key in (raw_key.key, *raw_key.properties):
+        if data.get(key) not in (None, ""):
+            return key
+    return None
 
 
 def _products(data: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -108,11 +112,15 @@ def _products(data: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]
 
 def _joined(raw_key: RawKey, data: Mapping[str, Any], _: Message) -> str | None:
     """The first of the raw key's product fields that each product has, joined with commas."""
-    values = (
-        next((product[key] for key in raw_key.products if product.get(key) not in (None, "")), None)
-        for _, product in _products(data)
-    )
-    return ",".join(str(value) for value in values if isinstance(value, (str, int, float))) or None
+    texts = []
+    for _, product in _products(data):
+        for key in raw_key.products:
+            value = product.get(key)
+            if value is not None and value != "":
+                if isinstance(value, (str, int, float)):
+                    texts.append(str(value))
+                break
+    return ",".join(texts) or None
 
 
 def _summed(raw_key: RawKey, data: Mapping[str, Any], message: Message) -> int | float | None:
@@ -127,7 +135,13 @@ def _summed(raw_key: RawKey, data: Mapping[str, Any], message: Message) -> int |
             message.warn("bad-number", path, "is not a number and was counted as 1")
             number = 1
         total += number
-    return total or None
+        if not is_finite(total):
+            path = join("properties.products", index)
+            message.warn(
+                "not-finite", path, "makes the sum of the quantities larger than any double"
+            )
+            return None
+    return whole(total) or None
 
 
 _FROM_PRODUCTS: dict[str, Callable[[RawKey, Mapping[str, Any], Message], Any]] = {
@@ -152,7 +166,7 @@ def _currency(message: Message, data: dict[str, Any]) -> str | None:
     """The event's currency; on events with a price it is put into `data` as well."""
     priced = as_number(data.get("price")) is not None
     # Read past allow_properties: a price whose currency was filtered away would be taken for dollars.
-    given = message.root.section("properties").values.get("currency")
+    given = message.properties.values.get("currency")
     if given is None or given == "":
         currency = _DEFAULT_CURRENCY if priced else None
     elif "currency" in message.options.denied:

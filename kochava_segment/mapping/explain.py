@@ -219,7 +219,7 @@ class _Explainer:
         return {raw_key.key: raw_key for raw_key in KEYS_BY_NAME.get(name, ())}
 
     def _properties_left_out(self) -> Iterator[LeftOut]:
-        sent = self._payload["data"]["event_data"]
+        sent = self._payload["data"].get("event_data", {})  # A signed body has no empty objects.
         fed = {
             source: key
             for key in sent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from kochava_segment.errors import ConfigurationError, Problem
-from kochava_segment.mapping.message import Message
+from kochava_segment.mapping.message import Message, is_unicode
 from kochava_segment.mapping.paths import join
 
 APPLE = "apple"
@@ -173,7 +173,7 @@ def find_advertising_id(message: Message, platform: str | None) -> str | None:
 
 def _distrust(message: Message, platform: str | None, advertising_id: str) -> str | None:
     """Why an advertising id is not to be trusted, None where it is."""
-    if not advertising_id.strip("0- "):
+    if is_all_zeros(advertising_id):
         return "is all zeros"
     if advertising_id.casefold() == (message.device.text("id") or "").casefold():
         return "equals context.device.id"
@@ -191,11 +191,19 @@ def find_att_status(message: Message) -> bool | None:
     for key in ("trackingStatus", "attTrackingStatus"):
         status = message.device.word(key)
         if status is not None:
-            # Flutter writes TrackingStatus.authorized.
-            word = status.rpartition(".")[2].strip().casefold().replace("_", "")
-            if word in _ATT_STATUSES:
-                return _ATT_STATUSES[word]
+            told = _ATT_STATUSES.get(status)
+            if told is None:
+                # Flutter writes TrackingStatus.authorized.
+                word = status.rpartition(".")[2].strip().casefold().replace("_", "")
+                told = _ATT_STATUSES.get(word)
+            if told is not None:
+                return told
     return None
+
+
+def is_all_zeros(device_id: str) -> bool:
+    """Whether an id is the one that systems give where tracking is limited."""
+    return not device_id.strip("0- ")
 
 
 def _device_id(message: Message) -> str | None:
@@ -209,11 +217,15 @@ def _is_android_id(device_id: str) -> bool:
 
 def _own_device_ids(message: Message) -> dict[str, str]:
     """`integrations.Kochava.device_ids`: whoever writes it knows better."""
+    if message.kochava.get("device_ids") is None:
+        return {}
     section = message.kochava.section("device_ids")
     own: dict[str, str] = {}
-    for name, value in section.values.items():
-        if value is not None and not isinstance(value, str):
-            message.problem(join(section.path, name), "must be a string")
-        elif value is not None:
+    # Sorted, so that equal objects give equal bytes.
+    for name in sorted(section.values, key=str):
+        if not isinstance(name, str) or not is_unicode(name):
+            detail = "has a name that is not a string of valid Unicode"
+            message.problem(join(section.path, name), detail)
+        elif section.get(name) is not None:
             own[name] = section.text(name) or ""
     return own

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from decimal import Decimal
 from typing import Any
 
 from kochava_segment.errors import FilterReason
 from kochava_segment.mapping.event import sendable_user_id
 from kochava_segment.mapping.identifiers import Device
-from kochava_segment.mapping.message import Message, Section
+from kochava_segment.mapping.message import Message
+from kochava_segment.mapping.numbers import decimal_text
+from kochava_segment.mapping.paths import path_of
 from kochava_segment.mapping.values import LEFT_OUT, JsonValues
 from kochava_segment.names import is_personal_trait, looks_like_email
 
@@ -41,9 +42,8 @@ def _identities(message: Message) -> dict[str, str]:
     user_id = sendable_user_id(message)
     if user_id is not None:
         identities[options.user_id_name] = user_id
-    traits = message.root.section("traits")
     for name in traits_to_link(message):
-        identity = _identity(name, traits, message)
+        identity = _identity(name, message)
         if identity is not None:
             identities.setdefault(name, identity)
     return identities
@@ -56,25 +56,29 @@ def traits_to_link(message: Message) -> tuple[str, ...]:
     return listed if computed is None else tuple(dict.fromkeys((computed, *listed)))
 
 
-def _identity(name: str, traits: Section, message: Message) -> str | None:
-    value = traits.get(name)
+def _identity(name: str, message: Message) -> str | None:
+    value = message.traits.get(name)
     if value is None:
         return None
-    path = f"{traits.path}.{name}"
-    value = JsonValues(message, personal=True).value(value, traits.path, name)
+    where = ("traits", name)
+    value = JsonValues(message, personal=True).value(value, where)
     if value is LEFT_OUT or value is None:
         return None
     if isinstance(value, (dict, list)):
         message.warn(
-            "bad-trait", path, "was left out: an identity is one value, not a list or object"
+            "bad-trait",
+            path_of(where),
+            "was left out: an identity is one value, not a list or object",
         )
         return None
     text = _as_text(value)
+    if not text.strip():  # It would link all those who left the field blank with each other.
+        return None
     if name in message.options.hash_traits:
         return hashlib.sha256(text.strip().lower().encode()).hexdigest()
     if is_personal_trait(name) or looks_like_email(text):
         detail = "was left out: it is personal data; add it to hash_traits to send its hash"
-        message.warn("pii-trait", path, detail)
+        message.warn("pii-trait", path_of(where), detail)
         return None
     return text
 
@@ -84,5 +88,4 @@ def _as_text(value: str | float) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    # 1e21 and 1e-7 without exponent: an identity is compared letter by letter.
-    return f"{Decimal(repr(value)):f}"
+    return decimal_text(value)

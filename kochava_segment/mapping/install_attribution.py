@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from kochava_segment.errors import EventNotSupported, InvalidEventPayload, Problem
+from kochava_segment.mapping.addresses import is_address
+from kochava_segment.mapping.identifiers import is_all_zeros
 from kochava_segment.mapping.message import is_unicode
+from kochava_segment.mapping.numbers import decimal_text, is_finite
 from kochava_segment.mapping.paths import join
 from kochava_segment.mapping.timestamps import epoch_seconds
 from kochava_segment.names import fold_name
@@ -37,6 +38,7 @@ _CAMPAIGN = {
 }
 _DEVICE = {"id": ("kochava_device_id", "idfv"), "advertisingId": ("idfa", "adid")}
 _ANONYMOUS_ID = ("anonymous_id", "kochava_device_id", "idfv", "android_id", "idfa", "adid")
+_DEVICE_IDS = frozenset({"idfa", "idfv", "adid", "android_id"})
 _DEVICE_TYPES = {"ios": ("idfa", "idfv"), "android": ("adid", "android_id")}
 _NO_IDENTITY = (
     "names nobody: it needs a user_id, an anonymous_id, a kochava_device_id or another device id; "
@@ -61,7 +63,7 @@ def install_attribution(
             break
     context: dict[str, Any] = {"device": device} if device else {}
     context |= postback_values.fill({"ip": ("ip",), "userAgent": ("user_agent",)})
-    if not _is_address(context.get("ip", "")):
+    if not is_address(context.get("ip", "")):
         context.pop("ip", None)
 
     user_id = postback_values.first("user_id")
@@ -103,8 +105,12 @@ class _Postback:
         """The value of the first of these fields of PostbackFields that has one."""
         for field in fields:
             value = self._values.get(getattr(self._names, field).casefold(), "").strip()
-            if value and not _MACRO.fullmatch(value):
-                return value
+            if not value or _MACRO.fullmatch(value):
+                continue
+            # Devices that limit ad tracking all have this id: it would make one user of them.
+            if field in _DEVICE_IDS and is_all_zeros(value):
+                continue
+            return value
         return None
 
     def fill(self, fields: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
@@ -143,23 +149,15 @@ def _first_text(name: str, value: object, problems: list[Problem]) -> str | None
     if isinstance(value, bool):
         return str(value).lower()
     path = join("postback", name)
-    if isinstance(value, (int, float)) and math.isfinite(value):
-        return str(value)
+    if isinstance(value, (int, float)) and is_finite(value):
+        return decimal_text(value)
     if not isinstance(value, str):
-        problems.append(Problem(path, "must be a string or a number"))
+        problems.append(Problem(path, "must be a string or a finite number"))
     elif not is_unicode(value):
         problems.append(Problem(path, "is not valid Unicode: it has half of a surrogate pair"))
     else:
         return value
     return None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _iso_8601(text: str | None) -> str | None:

@@ -12,7 +12,7 @@ from kochava_segment.mapping.event import event_fields, kochava_event_name
 from kochava_segment.mapping.identifiers import Device, identify_device
 from kochava_segment.mapping.identify import identity_link
 from kochava_segment.mapping.message import Message
-from kochava_segment.names import fold_name
+from kochava_segment.names import fold_name, looks_like_email
 from kochava_segment.options import Options
 from kochava_segment.request import KochavaRequest
 
@@ -86,7 +86,7 @@ def _track(message: Message) -> KochavaRequest:
     if folded == _INSTALL:
         return _install(message)
     if folded == _INSTALL_ATTRIBUTED:
-        provider = message.root.section("properties").get("provider")
+        provider = message.properties.get("provider")
         if isinstance(provider, str) and provider.strip().casefold() == "kochava":
             raise message.filtered(FilterReason.LOOP, "this attribution came from Kochava")
     return _event(message, kochava_event_name(name or "", message.options))
@@ -111,7 +111,11 @@ def _screen(message: Message) -> KochavaRequest:
         raise message.filtered(FilterReason.SCREENS_OFF, detail)
     name = message.root.text("name")
     if name is None and "name" not in message.options.denied:
-        name = message.root.section("properties").text("name")
+        name = message.properties.text("name")
+    if name is not None and looks_like_email(name):
+        detail = "was left out: it is personal data, an e-mail address"
+        message.warn("pii-property", "name", detail)
+        name = None
     if screens == "named":
         event = "screen view" if name is None else f"screen view {name.strip()}"
         return _event(message, kochava_event_name(event, message.options))

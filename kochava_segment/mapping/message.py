@@ -6,8 +6,7 @@ them at once; `check()` raises them.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +16,7 @@ from kochava_segment.errors import (
     InvalidEventPayload,
     Problem,
 )
+from kochava_segment.mapping.numbers import decimal_text, is_finite
 from kochava_segment.mapping.paths import join
 from kochava_segment.mapping.timestamps import epoch_seconds
 from kochava_segment.options import Options
@@ -32,14 +32,13 @@ class Notes:
     __slots__ = ("problems", "warnings")
 
     def __init__(self) -> None:
-        self.problems: list[Problem] = []
+        # As keys, since several fields may read the same path.
+        self.problems: dict[Problem, None] = {}
         self.warnings: list[MappingWarning] = []
 
     def problem(self, path: str, detail: str) -> None:
         """Note something that makes the message invalid."""
-        problem = Problem(path, detail)
-        if problem not in self.problems:  # several fields may read the same path
-            self.problems.append(problem)
+        self.problems[Problem(path, detail)] = None
 
     def warn(self, code: str, field: str, detail: str) -> None:
         """Note something odd that does not stop the message."""
@@ -53,12 +52,20 @@ class Section:
     the wrong type.
     """
 
-    __slots__ = ("notes", "path", "values")
+    __slots__ = ("_key", "_parent", "notes", "values")
 
-    def __init__(self, values: Mapping[str, Any], path: str, notes: Notes) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], notes: Notes, parent: Section | None = None, key: str = ""
+    ) -> None:
         self.values = values
-        self.path = path
         self.notes = notes
+        self._parent = parent
+        self._key = key
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the message. Made when asked for: few messages have anything odd."""
+        return "" if self._parent is None else join(self._parent.path, self._key)
 
     def get(self, key: str) -> Any:
         """The raw value, None where there is none."""
@@ -66,17 +73,17 @@ class Section:
 
     def section(self, key: str) -> Section:
         """The object at `key`, an empty one where there is none."""
-        value = self.get(key)
+        value = self.values.get(key)
         if value is None:
             value = _EMPTY
         elif not isinstance(value, (dict, Mapping)):
             self._wrong(key, "must be an object")
             value = _EMPTY
-        return Section(value, join(self.path, key), self.notes)
+        return Section(value, self.notes, self, key)
 
     def text(self, key: str) -> str | None:
         """The string at `key`."""
-        value = self.get(key)
+        value = self.values.get(key)
         if value is None:
             return None
         if not isinstance(value, str):
@@ -85,18 +92,18 @@ class Section:
         if not (value.isascii() or is_unicode(value)):
             self._wrong(key, "is not valid Unicode: it has half of a surrogate pair")
             return None
-        return value if value and not value.isspace() else None
+        return value if value.strip() else None
 
     def word(self, key: str) -> str | None:
         """The string at `key`, or the number at `key` as a string: versions and user ids."""
-        value = self.get(key)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            return str(value)
+        value = self.values.get(key)
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value):
+            return decimal_text(value)
         return self.text(key)
 
     def flag(self, key: str) -> bool | None:
         """The boolean at `key`; the strings "true" and "false" are taken for it."""
-        value = self.get(key)
+        value = self.values.get(key)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, str) and value.strip().casefold() in _BOOLEANS:
@@ -104,16 +111,16 @@ class Section:
         self._wrong(key, "must be true or false")
         return None
 
-    def whole_number(self, key: str) -> int | None:
-        """The number at `key`, its fraction cut off."""
-        value = self.get(key)
+    def whole_number(self, key: str, largest: int) -> int | None:
+        """The number at `key`, from 0 to `largest`, its fraction cut off."""
+        value = self.values.get(key)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             self._wrong(key, "must be a number")
             return None
-        if not abs(value) < 2**63:  # also of NaN
-            self._wrong(key, "is out of range")
+        if not 0 <= value <= largest:  # NaN is not either
+            self._wrong(key, f"must be a number from 0 to {largest}")
             return None
         return int(value)
 
@@ -121,15 +128,23 @@ class Section:
         self.notes.problem(join(self.path, key), detail)
 
 
-class KochavaOptions(Section):
-    """`integrations.Kochava`, in which each option may be spelled in snake_case or camelCase."""
+class _BothSpellings(Mapping[str, Any]):
+    """Kochava's options in a message, each of which may be spelled in snake_case or camelCase."""
 
-    __slots__ = ()
+    __slots__ = ("_values",)
 
-    def get(self, key: str) -> Any:
-        """The raw value in either spelling, None where there is none."""
-        value = self.values.get(key)
-        return self.values.get(_camel_case(key)) if value is None else value
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values.get(key)
+        return self._values[_camel_case(key)] if value is None else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 @lru_cache(maxsize=64)
@@ -153,10 +168,26 @@ class Message:
     Attributes:
         options: The options that it is mapped with.
         action: What it becomes, once that is known: `event`, `install`, `update`, `identity_link`.
-        root, context, device, os, app: Its parts.
-        kochava: Its `integrations.Kochava` options.
+        root, context, device, os, app, properties, traits: Its parts.
+        kochava: Its `integrations.Kochava` options, in either spelling.
         id: Its `messageId`.
     """
+
+    __slots__ = (
+        "_integrations",
+        "action",
+        "app",
+        "context",
+        "device",
+        "id",
+        "kochava",
+        "notes",
+        "options",
+        "os",
+        "properties",
+        "root",
+        "traits",
+    )
 
     def __init__(self, raw: Mapping[str, Any], options: Options) -> None:
         if not isinstance(raw, (dict, Mapping)):
@@ -165,19 +196,22 @@ class Message:
         self.notes = Notes()
         self.options = options
         self.action = "event"
-        self.root = Section(raw, "", self.notes)
+        self.root = Section(raw, self.notes)
         self.id = self.root.word("messageId")
         self.context = self.root.section("context")
         self.device = self.context.section("device")
         self.os = self.context.section("os")
         self.app = self.context.section("app")
+        self.properties = self.root.section("properties")
+        self.traits = self.root.section("traits")
         self._integrations = self.root.section("integrations")
         self.kochava = self._kochava_options()
 
-    def _kochava_options(self) -> KochavaOptions:
+    def _kochava_options(self) -> Section:
         value = self._integrations.get("Kochava")
-        values = value if isinstance(value, (dict, Mapping)) else _EMPTY
-        return KochavaOptions(values, "integrations.Kochava", self.notes)
+        has_options = value and isinstance(value, (dict, Mapping))
+        values = _BothSpellings(value) if has_options else _EMPTY
+        return Section(values, self.notes, self._integrations, "Kochava")
 
     @property
     def user_id(self) -> str | None:
@@ -199,7 +233,7 @@ class Message:
 
     def invalid(self) -> InvalidEventPayload:
         """The error with all problems that were found."""
-        return InvalidEventPayload(self.notes.problems, self.id)
+        return InvalidEventPayload(tuple(self.notes.problems), self.id)
 
     def filtered(self, reason: FilterReason, detail: str) -> EventFiltered:
         """The error that says why this message is not meant for Kochava."""
@@ -232,6 +266,8 @@ class Message:
                 raise self.filtered(FilterReason.CONSENT, detail)
 
     def _check_integrations(self) -> None:
+        if not self._integrations.values:
+            return
         value = self._integrations.get("Kochava")
         if isinstance(value, (dict, Mapping)) or value is True:
             return

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
+
+Where = tuple[object, ...]
+"""The names and indexes that lead to a value: `("properties", "products", 0, "sku")`."""
 
 # A key can itself be personal data (`properties["x@example.com"]`), or endless. It is not shown then.
 _PLAIN_KEY = re.compile(r"[\w $-]{1,64}")
 _HIDDEN = "[…]"
+
+
+def path_of(where: Where) -> str:
+    """The path that leads to a value. Costly beside the mapping, so made only where it is told."""
+    return reduce(join, where, "")
 
 
 def join(path: str, key: object) -> str:

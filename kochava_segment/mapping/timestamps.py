@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 
 # datetime.fromisoformat would do from Python 3.11 on; 3.10's takes neither "Z" nor short fractions.
 _ISO_8601 = re.compile(
-    r"(\d{4})-?(\d\d)-?(\d\d)"
+    r"(\d{4}-?\d\d-?\d\d)"
     r"(?:[T ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,]\d+)?)?"
     r"\s*(?:Z|([+-])(\d\d)(?::?(\d\d))?)?)?",
     re.IGNORECASE | re.ASCII,
@@ -29,10 +30,10 @@ def epoch_seconds(value: object) -> int | None:
     if isinstance(value, str):
         return _from_iso_8601(value.strip())
     if isinstance(value, datetime):
-        aware = value if value.tzinfo else value.replace(tzinfo=timezone.utc)
-        return math.floor(aware.timestamp())
+        aware = value.replace(tzinfo=timezone.utc) if value.utcoffset() is None else value
+        return (aware - _EPOCH) // _SECOND
     if isinstance(value, date):
-        return _epoch(value.year, value.month, value.day)
+        return (value - _EPOCH.date()) // _SECOND
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _from_number(value)
     return None
@@ -50,24 +51,31 @@ def _from_iso_8601(text: str) -> int | None:
     match = _ISO_8601.fullmatch(text)
     if match is None:
         return None
-    year, month, day, hour, minute, second, sign, offset_hours, offset_minutes = match.groups()
-    offset = int(offset_hours or 0) * 3600 + int(offset_minutes or 0) * 60
-    if second == "60":  # A leap second is the last second of its minute to everyone but clocks.
-        second = "59"
+    day, hour, minute, second, sign, offset_hours, offset_minutes = match.groups(default="0")
+    # A leap second is the last second of its minute to everyone but clocks.
+    time = _within_a_day(hour, minute, "59" if second == "60" else second)
+    offset = _within_a_day(offset_hours, offset_minutes, "0")
     try:
-        start = _epoch(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0)
-        )
+        midnight = _midnight(day.replace("-", ""))
     except ValueError:
         return None
-    return start + offset if sign == "-" else start - offset
+    if time is None or offset is None:
+        return None
+    return midnight + time + (offset if sign == "-" else -offset)
+
+
+def _within_a_day(hours: str, minutes: str, seconds: str) -> int | None:
+    hour, minute, second = int(hours), int(minutes), int(seconds)
+    if hour > 23 or minute > 59 or second > 59:
+        return None
+    return hour * 3600 + minute * 60 + second
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _SECOND = timedelta(seconds=1)
 
 
-def _epoch(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> int:
-    return (
-        datetime(year, month, day, hour, minute, second, tzinfo=timezone.utc) - _EPOCH
-    ) // _SECOND
+@lru_cache(maxsize=64)  # Nearly all messages are of a few days.
+def _midnight(day: str) -> int:
+    year, month, day_of_month = int(day[:4]), int(day[4:6]), int(day[6:])
+    return (datetime(year, month, day_of_month, tzinfo=timezone.utc) - _EPOCH) // _SECOND

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
@@ -12,15 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from kochava_segment.mapping.message import Message, is_unicode
-from kochava_segment.mapping.paths import join
+from kochava_segment.mapping.numbers import from_decimal, is_finite, whole
+from kochava_segment.mapping.paths import Where, path_of
 from kochava_segment.names import is_personal_property, looks_like_email
 
 MAX_DEPTH = 64
 """How deep objects and lists may be nested in properties; a cycle is deeper than anything."""
-
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_LARGEST_EXACT = 2**53
-_LARGEST_BITS = 1024  # of an integer that is not infinite as a double
 
 
 class _LeftOut(Enum):
@@ -58,125 +53,100 @@ class JsonValues:
         self._allowed = message.options.allowed
         self._also_personal = also_personal
 
-    def object(self, values: Mapping[Any, Any], path: str, depth: int = 0) -> dict[str, Any]:
-        """A copy of an object; `path` is where it stands in the message."""
+    def object(self, values: Mapping[Any, Any], where: Where) -> dict[str, Any]:
+        """A copy of an object that stands at `where` in the message."""
         result: dict[str, Any] = {}
-        for key in sorted(values, key=str):
+        for key in _sorted_names(values):
             if not isinstance(key, str) or not (key.isascii() or is_unicode(key)):
-                detail = "has a name that is not a string of valid Unicode"
-                self._message.problem(join(path, key), detail)
-            elif not (self._personal or key in self._allowed) and (
-                is_personal_property(key) or (depth == 0 and key in self._also_personal)
-            ):
-                self._withhold(path, key)
+                self._problem((*where, key), "has a name that is not a string of valid Unicode")
+            elif self._is_personal(key, where):
+                self._withhold((*where, key))
             else:
-                converted = self.value(values[key], path, key, depth + 1)
+                converted = self.value(values[key], (*where, key))
                 if converted is not LEFT_OUT:
                     result[str(key)] = converted
         return result
 
-    def value(self, value: Any, path: str, key: str | int, depth: int = 0) -> Any:  # noqa: C901, PLR0912
-        """A copy of the value that stands at `key` inside `path`, or LEFT_OUT."""
+    def _is_personal(self, key: str, where: Where) -> bool:
+        if not (is_personal_property(key) or (len(where) == 1 and key in self._also_personal)):
+            return False
+        return not (self._personal or key in self._allowed)
+
+    def value(self, value: Any, where: Where) -> Any:  # noqa: C901, PLR0912
+        """A copy of a value that stands at `where` in the message, or LEFT_OUT."""
         # Exact types first, since nearly all values have one of them.
         kind = type(value)
         if kind is str:
-            return self._text(value, path, key)
+            return self._text(value, where)
         if value is None or kind is bool:
             return value
         if kind is int or kind is float:
-            return self._number(value, path, key)
-        if depth > MAX_DEPTH:
-            return self._problem(path, key, f"is nested deeper than {MAX_DEPTH} levels")
-        if isinstance(value, Mapping):
-            return self.object(value, join(path, key), depth)
+            return self._number(value, where)
+        if len(where) > MAX_DEPTH:
+            return self._problem(where, f"is nested deeper than {MAX_DEPTH} levels")
+        if isinstance(value, (dict, Mapping)):
+            return self.object(value, where)
         if isinstance(value, (list, tuple)):
-            return self._list(value, join(path, key), key, depth)
+            return self._list(value, where)
         if isinstance(value, Enum):
-            return self.value(value.value, path, key, depth + 1)
+            return self.value(value.value, where)
         if isinstance(value, date):  # a datetime is one too
             return value.isoformat()
         if isinstance(value, UUID):
             return str(value)
         if isinstance(value, str):
-            return self._text(str(value), path, key)
+            return self._text(str(value), where)
         if isinstance(value, Decimal):
-            return self._number(_from_decimal(value), path, key)
+            return self._number(from_decimal(value), where)
         if isinstance(value, int):
-            return self._number(int(value), path, key)
+            return self._number(int(value), where)
         if isinstance(value, float):
-            return self._number(float(value), path, key)
-        return self._problem(path, key, f"is a {kind.__name__}, which JSON does not have")
+            return self._number(float(value), where)
+        return self._problem(where, f"is a {kind.__name__}, which JSON does not have")
 
-    def _list(
-        self, values: list[Any] | tuple[Any, ...], path: str, key: str | int, depth: int
-    ) -> list[Any]:
+    def _list(self, values: list[Any] | tuple[Any, ...], where: Where) -> list[Any]:
         # The entries of `emails: [...]` are allowed by that name, so it goes down with them.
-        allowed = key in self._allowed
+        allowed = where[-1] in self._allowed
         result = []
         for index, value in enumerate(values):
             if allowed and isinstance(value, str) and value.isascii():
                 converted: Any = value
             else:
-                converted = self.value(value, path, index, depth + 1)
+                converted = self.value(value, (*where, index))
             if converted is not LEFT_OUT:
                 result.append(converted)
         return result
 
-    def _text(self, value: str, path: str, key: str | int) -> str | _LeftOut:
+    def _text(self, value: str, where: Where) -> str | _LeftOut:
         if "@" in value and not self._personal and looks_like_email(value):
-            if key not in self._allowed:
-                return self._withhold(path, key)
+            if where[-1] not in self._allowed:
+                return self._withhold(where)
         if value.isascii() or is_unicode(value):
             return value
         # Cutting a text inside an emoji makes half a pair: no reason to lose a purchase.
         detail = "has half of a surrogate pair, which was replaced by U+FFFD"
-        self._message.warn("bad-text", join(path, key), detail)
+        self._message.warn("bad-text", path_of(where), detail)
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    def _number(self, value: float, path: str, key: str | int) -> int | float | _LeftOut:
-        if isinstance(value, float):
-            finite = math.isfinite(value)
-        else:
-            finite = value.bit_length() < _LARGEST_BITS
-        if finite:
+    def _number(self, value: float, where: Where) -> int | float | _LeftOut:
+        if is_finite(value):
             return whole(value)
         detail = "was left out: it is not a number, or larger than any double"
-        self._message.warn("not-finite", join(path, key), detail)
+        self._message.warn("not-finite", path_of(where), detail)
         return LEFT_OUT
 
-    def _withhold(self, path: str, key: str | int) -> _LeftOut:
+    def _withhold(self, where: Where) -> _LeftOut:
         detail = "was left out: it is personal data; name it in allow_properties to send it"
-        self._message.warn("pii-property", join(path, key), detail)
+        self._message.warn("pii-property", path_of(where), detail)
         return LEFT_OUT
 
-    def _problem(self, path: str, key: str | int, detail: str) -> _LeftOut:
-        self._message.problem(join(path, key), detail)
+    def _problem(self, where: Where, detail: str) -> _LeftOut:
+        self._message.problem(path_of(where), detail)
         return LEFT_OUT
 
 
-def _from_decimal(value: Decimal) -> int | float:
-    if not value.is_finite():
-        return math.nan
-    if abs(value) < _LARGEST_EXACT and value == value.to_integral_value():
-        return int(value)
-    return float(value)
-
-
-def whole(value: float) -> int | float:
-    """150.0 as 150: a server that encodes again to check the signature would write it so."""
-    if type(value) is float and value.is_integer() and abs(value) < _LARGEST_EXACT:
-        return int(value)
-    return value
-
-
-def as_number(value: object) -> int | float | None:
-    """A number, or text that is one; None for anything else."""
-    if isinstance(value, (int, float)):
-        return None if isinstance(value, bool) else value
-    if not isinstance(value, str) or len(value) > 64:
-        return None
-    text = value.strip()
-    if not _NUMBER.fullmatch(text):
-        return None
-    number = int(text) if text.lstrip("+-").isdecimal() else float(text)
-    return whole(number) if math.isfinite(number) else None
+def _sorted_names(values: Mapping[Any, Any]) -> list[Any]:
+    try:
+        return sorted(values)
+    except TypeError:  # names that are not all strings
+        return sorted(values, key=str)
