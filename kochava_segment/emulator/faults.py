@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from attrs import field, frozen
 
@@ -23,6 +24,11 @@ _RATES = {
     TRICKLE: "trickle",
     SUCCESS_ZERO: "success_zero",
 }
+
+
+def _words(words: Iterable[str]) -> tuple[str, ...]:
+    """A tuple; type checkers cannot tell what `tuple` alone takes."""
+    return tuple(words)
 
 
 @frozen(kw_only=True)
@@ -59,7 +65,7 @@ class Faults:
     trickle: float = 0.0
     trickle_delay: float = 0.2
     success_zero: float = 0.0
-    script: tuple[str, ...] = field(default=(), converter=tuple)
+    script: tuple[str, ...] = field(default=(), converter=_words)
     seed: int | None = None
 
     def __attrs_post_init__(self) -> None:
