@@ -11,23 +11,38 @@ from kochava_segment.cli.explain import explain
 from kochava_segment.cli.map import map_command
 from kochava_segment.cli.send import send
 
+_HELP = """Send Segment events to Kochava.
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+New here? `kochava-segment demo` shows everything at once, without an account.
+Then:
+
+\b
+  kochava-segment map events.jsonl      what would be sent; nothing leaves
+  kochava-segment explain event.json    where each field of it comes from
+  kochava-segment send events.jsonl     send it
+  kochava-segment doctor                why it does not work
+
+Options come from the command line, from KOCHAVA_SEGMENT_* environment variables
+and from a TOML file (--config); the first of these wins. Give them after the
+command: `kochava-segment send --app-guid YOUR_APP_GUID events.jsonl`.
+"""
+
+
+class _InOrder(click.Group):
+    """Lists commands in the order in which a newcomer needs them."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_InOrder,
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="kochava-segment")
 def cli() -> None:
-    r"""Send Segment events to Kochava.
-
-    New here? `kochava-segment demo` shows everything at once, without an account. Then:
-
-    \b
-      kochava-segment map events.jsonl       what would be sent, nothing leaves
-      kochava-segment explain event.json     where each field of it comes from
-      kochava-segment send events.jsonl      send it
-      kochava-segment doctor                 why it does not work
-
-    Options come from the command line, from KOCHAVA_SEGMENT_* environment variables and from a
-    TOML file (--config); the first one wins.
-    """
+    """Send Segment events to Kochava."""
 
 
 for command in (demo, map_command, explain, send, emulator, doctor):

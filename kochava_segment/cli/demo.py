@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import as_file, files
 
 import click
+from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from kochava_segment.cli.map import shown_headers
 from kochava_segment.cli.messages import Entry, read_entries
-from kochava_segment.cli.options import destination_options
+from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.emulator import KochavaEmulator
+from kochava_segment.errors import EventFiltered
 from kochava_segment.outcome import Outcome
+from kochava_segment.request import KochavaRequest
 
 _APP_GUID = "kodemo-ski-shop-a1b2"
 _API_KEY, _API_SECRET = "DEMO-KEY", "demo-secret"  # the emulator's own
-_SHOWN_IN_FULL = "demo-purchase"
+_CONSENT = "Advertising"  # the category that the messages have
+_SHOWN_IN_FULL = "purchase"
 _MEANINGS = {
     "accepted": "Kochava took it",
     "filtered": "not meant for Kochava: counted, and left alone",
@@ -28,31 +33,38 @@ _MEANINGS = {
     "unsupported": "Kochava has nothing like it",
     "rejected": "Kochava refused it",
     "exhausted": "Kochava could not be reached, or kept failing",
-    "ambiguous": "the answer was lost",
+    "ambiguous": "the answer was lost: it may have been counted",
 }
+_STYLES = {"accepted": "green", "filtered": "cyan", "unsupported": "cyan"}
+_OTHER_STYLE = "red"
 
 
-@click.command()
+@click.command(cls=SectionedCommand, short_help="See it all happen on this machine. Start here.")
 @destination_options
 def demo(load: Callable[..., KochavaDestination]) -> None:
     """Send example messages to a local Kochava and show what became of each.
 
-    Nothing leaves this machine. The messages are bundled: installs with and without Apple Search
-    Ads, a purchase, identify and Engage, a screen, one without consent, one that is broken.
+    Nothing leaves this machine and no account is needed. The messages are bundled: installs with
+    and without Apple Search Ads, a purchase, identify and Engage, a screen, one without consent,
+    one that is broken.
+
+    All options work, so you can see what they change: try `--screens view`. Only --endpoint,
+    --api-key and --api-secret are set aside, since the demo has its own Kochava.
     """
-    context = click.get_current_context()
-    overrides: dict[str, object] = {}
-    if context.params.get("app_guid") is None:
-        overrides["app_guid"] = _APP_GUID
-    if context.params.get("required_consent") is None:
-        overrides["required_consent"] = ["Advertising"]
     entries = _bundled()
     with KochavaEmulator(api_key=_API_KEY, api_secret=_API_SECRET, require_install=True) as kochava:
-        credentials = {"api_key": _API_KEY, "api_secret": _API_SECRET}
-        with load(endpoint=kochava.url, **credentials, **overrides) as destination:
+        fixed = {"endpoint": kochava.url, "api_key": _API_KEY, "api_secret": _API_SECRET}
+        with load(**fixed) as given:
+            if given.options.app_guid is None:
+                fixed["app_guid"] = _APP_GUID
+            consent = given.options.required_consent or (_CONSENT,)
+        with load(**fixed, required_consent=consent) as destination:
             messages = (entry.error or entry.message for entry in entries)
             outcomes = sorted(destination.send_many(messages), key=lambda outcome: outcome.index)
-            _show(entries, outcomes, destination, kochava)
+            console = Console(highlight=False)
+            _show_outcomes(console, entries, outcomes, destination)
+            _show_request(console, entries, outcomes, destination)
+            _summarise(console, outcomes, kochava)
 
 
 def _bundled() -> list[Entry]:
@@ -60,44 +72,68 @@ def _bundled() -> list[Entry]:
         return list(read_entries([str(path)]))
 
 
-def _show(
+def _show_outcomes(
+    console: Console,
     entries: list[Entry],
     outcomes: list[Outcome],
     destination: KochavaDestination,
-    kochava: KochavaEmulator,
 ) -> None:
-    console = Console(highlight=False)
-    table = Table(title="What became of the example messages", title_justify="left")
-    for column in ("message", "Segment", "Kochava", "outcome", "why, and what was odd"):
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("message", "Segment sends", "Kochava gets", "outcome"):
         table.add_column(column, overflow="fold")
     for entry, outcome in zip(entries, outcomes, strict=True):
+        style = _STYLES.get(outcome.kind.value, _OTHER_STYLE)
         table.add_row(
-            entry.message_id or f"line {entry.line}",
+            _name(entry),
             _segment_name(entry),
-            _kochava_name(entry, destination) if outcome.receipt else "",
-            outcome.kind.value,
-            _why(outcome),
+            _kochava_name(destination.map(entry.message)) if outcome.receipt else "-",
+            f"[{style}]{outcome.kind.value}[/{style}]",
         )
+    console.print("What became of the example messages:", markup=False)
     console.print(table)
-    shown = next(entry for entry in entries if entry.message_id == _SHOWN_IN_FULL)
+    console.print("Why, and what was odd:", markup=False)
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        for number, remark in enumerate(_remarks(outcome)):
+            if number == 0:
+                console.print(f"  {_name(entry)} ({outcome.kind.value})", markup=False)
+            console.print(Padding(remark, (0, 0, 0, 4), expand=False), markup=False)
+
+
+def _show_request(
+    console: Console,
+    entries: list[Entry],
+    outcomes: list[Outcome],
+    destination: KochavaDestination,
+) -> None:
+    sent = [entry for entry, outcome in zip(entries, outcomes, strict=True) if outcome.receipt]
+    if not sent:
+        return
+    shown = next((entry for entry in sent if entry.message_id == _SHOWN_IN_FULL), sent[0])
     request = destination.map(shown.message)
-    console.print(f"\nThe request of {_SHOWN_IN_FULL} in full:\n", markup=False)
+    console.print(f"\nThe request of {shown.message_id} in full:\n", markup=False)
     console.print(f"{request.method} {request.url}", markup=False, soft_wrap=True)
     for name, value in {"Content-Type": "application/json", **shown_headers(request)}.items():
-        console.print(f"{name}: {value}", markup=False)
+        console.print(f"{name}: {value}", markup=False, soft_wrap=True)
     console.print()
     console.print(json.dumps(request.payload, indent=2), markup=False, soft_wrap=True)
+
+
+def _summarise(console: Console, outcomes: list[Outcome], kochava: KochavaEmulator) -> None:
     counts = Counter(outcome.kind.value for outcome in outcomes)
     console.print(f"\n{len(outcomes)} messages:")
     for kind, count in counts.items():
         console.print(f"  {count:>2} {kind:<12} {_MEANINGS[kind]}")
-    errors = [complaint for complaint in kochava.complaints if complaint.severity == "error"]
+    errors = sum(complaint.severity == "error" for complaint in kochava.complaints)
     console.print(
-        f"The local Kochava checked {len(kochava.requests)} signed requests against Kochava's "
-        f"documents and found {len(errors)} errors. It is no proof of what the real Kochava does.\n"
-        "Next: kochava-segment map --app-guid YOUR_APP_GUID events.jsonl",
-        soft_wrap=True,
+        f"\nThe local Kochava checked {len(kochava.requests)} signed requests against Kochava's "
+        f"documents. Errors found: {errors}. It is no proof of what the real Kochava does."
     )
+    console.print("\nNext, with messages of yours (nothing is sent):")
+    console.print("  kochava-segment map --app-guid YOUR_APP_GUID events.jsonl", soft_wrap=True)
+
+
+def _name(entry: Entry) -> str:
+    return entry.message_id or f"line {entry.line}"
 
 
 def _segment_name(entry: Entry) -> str:
@@ -107,13 +143,16 @@ def _segment_name(entry: Entry) -> str:
     return f"{entry.message.get('type')} {name}".strip()
 
 
-def _kochava_name(entry: Entry, destination: KochavaDestination) -> str:
-    request = destination.map(entry.message)
+def _kochava_name(request: KochavaRequest) -> str:
     name = request.payload["data"].get("event_name", "") if request.action == "event" else ""
     return f"{request.action} {name}".strip()
 
 
-def _why(outcome: Outcome) -> str:
-    lines = [] if outcome.error is None else [str(outcome.error)]
-    lines += [f"{warning.code}: {warning.field} {warning.detail}" for warning in outcome.warnings]
-    return "\n".join(lines)
+def _remarks(outcome: Outcome) -> Iterator[str]:
+    if isinstance(outcome.error, EventFiltered):
+        yield str(outcome.error)
+    elif outcome.error is not None:
+        problems = getattr(outcome.error, "problems", (outcome.error,))
+        yield from map(str, problems)
+    for warning in outcome.warnings:
+        yield f"{warning.code}: {warning.field} {warning.detail}"

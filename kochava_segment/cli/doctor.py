@@ -13,7 +13,7 @@ import click
 import requests
 from attrs import frozen
 
-from kochava_segment.cli.options import destination_options
+from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.options import Options
 
@@ -36,7 +36,7 @@ class Finding:
     advice: str = ""
 
 
-@click.command()
+@click.command(cls=SectionedCommand, short_help="Find out why it does not work. No event is sent.")
 @destination_options
 def doctor(load: Callable[..., KochavaDestination]) -> None:
     """Check the configuration and the way to Kochava. No event is sent.

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import click
 
 from kochava_segment.cli.messages import read_entries
-from kochava_segment.cli.options import destination_options
+from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, MappingError
 
 
-@click.command()
+@click.command(cls=SectionedCommand, short_help="Explain each field of the request of one message.")
 @click.argument(
     "file", default="-", metavar="[FILE]", type=click.Path(exists=True, allow_dash=True)
 )

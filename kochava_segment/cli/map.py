@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from kochava_segment.cli.messages import Entry, read_entries
-from kochava_segment.cli.options import destination_options
+from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.delivery.signing import SECRET_HEADERS
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import (
@@ -24,7 +24,9 @@ from kochava_segment.request import KochavaRequest
 _HIDDEN = "***"
 
 
-@click.command("map")
+@click.command(
+    "map", cls=SectionedCommand, short_help="Show what messages become. Nothing is sent."
+)
 @click.argument(
     "files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, allow_dash=True)
 )

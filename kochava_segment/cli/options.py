@@ -6,17 +6,60 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import click
 
+from kochava_segment.delivery.retry import RetryPolicy
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError
 from kochava_segment.option_kinds import FLAG, Kind
-from kochava_segment.options import ENVIRONMENT_PREFIX, Options
+from kochava_segment.options import ENVIRONMENT_PREFIX, Options, PostbackFields
 
 _CONFIG_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
+
+_OWN, _COMMON, _MAPPING, _DELIVERY = "Options", "Destination", "Mapping", "Delivery"
+_COMMON_NAMES = ("app_guid", "app_guids", "endpoint", "api_key", "api_secret")
+_FIRST_OF_DELIVERY = "timeout"  # in Options, all fields after the mapping's are the delivery's
+
+# What a mapping may have for keys, where the description does not say.
+_KEYS = {
+    "retry": RetryPolicy,
+    "postback_fields": PostbackFields,
+}
+
+
+class SectionedCommand(click.Command):
+    """A command whose help page has its own options first, and the destination's by subject."""
+
+    sections: ClassVar[tuple[str, ...]] = (_OWN, _COMMON, _MAPPING, _DELIVERY)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections of options that there are."""
+        records_of: dict[str, list[tuple[str, str]]] = {name: [] for name in self.sections}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                records_of[getattr(parameter, "section", _OWN)].append(record)
+        for name, records in records_of.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
+
+
+class _DestinationOption(click.Option):
+    """An option that goes to the destination."""
+
+    section = _COMMON
+
+
+class _MappingOption(_DestinationOption):
+    section = _MAPPING
+
+
+class _DeliveryOption(_DestinationOption):
+    section = _DELIVERY
 
 
 def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +80,7 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
                     return KochavaDestination.from_config(config, **keywords)
                 return KochavaDestination.from_env(**keywords)
             except ConfigurationError as error:
-                raise click.UsageError(_as_lines(error)) from None
+                raise click.UsageError(as_lines(error)) from None
 
         return command(load=load, **values)
 
@@ -45,14 +88,17 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
         with_destination = _click_option(field)(with_destination)
     return click.option(
         "--config",
+        cls=_DestinationOption,
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
         default=lambda: os.environ.get(_CONFIG_VARIABLE) or None,
-        help=f"A TOML file of options. [env: {_CONFIG_VARIABLE}]",
+        help=f"A TOML file of options, their names as below but with underscores. "
+        f"[env: {_CONFIG_VARIABLE}]",
     )(with_destination)
 
 
-def _as_lines(error: ConfigurationError) -> str:
+def as_lines(error: ConfigurationError) -> str:
+    """What is wrong with options, each called as on the command line."""
     problems = [
         f"--{problem.path.replace('_', '-')} {problem.detail}" for problem in error.problems
     ]
@@ -62,17 +108,42 @@ def _as_lines(error: ConfigurationError) -> str:
 def _click_option(field: attrs.Attribute[Any]) -> Callable[..., Any]:
     kind: Kind = field.metadata["kind"]
     flag = field.name.replace("_", "-")
-    help_text = f"{field.metadata['description']} [env: {ENVIRONMENT_PREFIX}{field.name.upper()}]"
     if kind is FLAG:
-        return click.option(f"--{flag}/--no-{flag}", field.name, default=None, help=help_text)
+        declared: dict[str, Any] = {"param_decls": (f"--{flag}/--no-{flag}", field.name)}
+    else:
+        declared = {
+            "param_decls": (f"--{flag}", field.name),
+            # In ASCII: a help page is the last thing that may fail on an old terminal.
+            "metavar": kind.written.replace("…", "..."),
+            "callback": functools.partial(_parse, kind),
+        }
     return click.option(
-        f"--{flag}",
-        field.name,
-        metavar=kind.written,
+        *declared.pop("param_decls"),
+        cls=_CLASSES[field.name],
         default=None,
-        callback=functools.partial(_parse, kind),
-        help=help_text,
+        help=_help(field),
+        **declared,
     )
+
+
+def _help(field: attrs.Attribute[Any]) -> str:
+    sentences = [field.metadata["description"]]
+    if field.name in _KEYS:
+        keys = ", ".join(key.name for key in attrs.fields(_KEYS[field.name]))
+        sentences.append(f"Fields: {keys}.")
+    notes = [f"env: {ENVIRONMENT_PREFIX}{field.name.upper()}"]
+    default = _shown_default(field.default)
+    if default:
+        notes.insert(0, f"default: {default}")
+    return f"{' '.join(sentences)} [{'; '.join(notes)}]"
+
+
+def _shown_default(default: Any) -> str:
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    if isinstance(default, tuple) and default and isinstance(default[0], float):
+        return ",".join(f"{number:g}" for number in default)
+    return default if isinstance(default, str) else ""
 
 
 def _parse(kind: Kind, context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
@@ -86,3 +157,11 @@ def _parse(kind: Kind, context: click.Context, parameter: click.Parameter, text:
 
 _FIELDS = [field for field in attrs.fields(Options) if field.metadata["kind"].parse is not None]
 _NAMES = [field.name for field in _FIELDS]
+_CLASSES: dict[str, type[_DestinationOption]] = {
+    name: _DestinationOption
+    if name in _COMMON_NAMES
+    else _DeliveryOption
+    if _NAMES.index(name) >= _NAMES.index(_FIRST_OF_DELIVERY)
+    else _MappingOption
+    for name in _NAMES
+}

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typing_extensions import Self
 
 from kochava_segment.cli.messages import Entry, read_entries
-from kochava_segment.cli.options import destination_options
+from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.outcome import Outcome, OutcomeKind
 
@@ -29,7 +29,7 @@ _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 _GOOD = (OutcomeKind.ACCEPTED, OutcomeKind.FILTERED)
 
 
-@click.command()
+@click.command(cls=SectionedCommand, short_help="Send messages and say what became of each.")
 @click.argument(
     "files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, allow_dash=True)
 )

@@ -45,6 +45,13 @@ NOT_AN_OBJECT = Rule(
     "The body must be one object: there is no batch form (400)",
     EVENT_SETUP,
 )
+FOREIGN_APP = Rule(
+    "foreign-app",
+    "error",
+    HTTP,
+    "With App GUIDs set, `kochava_app_id` must be one of them (400)",
+    EVENT_SETUP,
+)
 NO_INSTALL = Rule(
     "no-install",
     "error",
@@ -70,6 +77,7 @@ HTTP_RULES = (
     BAD_SIGNATURE,
     NOT_JSON,
     NOT_AN_OBJECT,
+    FOREIGN_APP,
     NO_INSTALL,
     CONTENT_TYPE,
     QUERY,

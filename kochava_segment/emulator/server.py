@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -74,6 +74,7 @@ class KochavaEmulator:
         port: The port on 127.0.0.1; 0 takes a free one.
         api_key: With `api_secret`: requests must be signed with them.
         api_secret: As above.
+        app_guids: The apps that there are; requests of others are refused. None knows all.
         faults: How to misbehave.
         require_install: Refuse what comes for a device before its install.
         log: A file that gets a JSON line for each accepted request: path, headers and body.
@@ -94,6 +95,7 @@ class KochavaEmulator:
         *,
         api_key: str | None = None,
         api_secret: str | None = None,
+        app_guids: Collection[str] | None = None,
         faults: Faults | None = None,
         require_install: bool = False,
         log: str | Path | TextIO | None = None,
@@ -103,6 +105,7 @@ class KochavaEmulator:
         if (api_key is None) != (api_secret is None):
             raise ConfigurationError([Problem("api_key", "and api_secret go together")])
         self._credentials = Credentials(api_key, api_secret) if api_key and api_secret else None
+        self._app_guids = None if app_guids is None else frozenset(app_guids)
         self._require_install = require_install
         self._port = port
         self._log_target = log
@@ -294,13 +297,20 @@ class KochavaEmulator:
         if folded.get("content-type", "").partition(";")[0].strip() != "application/json":
             detail = "should be application/json"
             complaints += (http.CONTENT_TYPE.complaint("headers.Content-Type", detail),)
+        return payload, (*complaints, *self._misplaced(payload))
+
+    def _misplaced(self, payload: dict[str, Any]) -> Iterator[Complaint]:
+        """What is wrong with a request for this emulator alone."""
+        app_id = payload.get("kochava_app_id")
+        if self._app_guids is not None and isinstance(app_id, str):  # else another rule is broken
+            if app_id not in self._app_guids:
+                detail = "must be an app that this emulator was started with"
+                yield http.FOREIGN_APP.complaint("kochava_app_id", detail)
         if self._require_install and payload.get("action") != "install":
             with self._lock:
                 unknown = self._installed.isdisjoint(_device_names(payload))
             if unknown:
-                detail = "must come after an install of this device"
-                complaints += (http.NO_INSTALL.complaint("body", detail),)
-        return payload, complaints
+                yield http.NO_INSTALL.complaint("body", "must come after an install of this device")
 
     def _is_signed_well(self, headers: dict[str, str], body: bytes) -> bool:
         if self._credentials is None:
