@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from kochava_segment import (
+    Answer,
+    CredentialsRejected,
+    KochavaDestination,
+    LoggingHook,
+    RecordingTransport,
+    RetriesExhausted,
+    RetryPolicy,
+    TransportFailure,
+)
+from tests.messages import ios
+
+SECRETS = ("EA7583CD", "7F2A1C5E", "203.0.113.7", "u-42", "a-42", "Level Up", "iPhone", "s3cret")
+
+
+def destination(statuses, **options):
+    answers = iter(statuses)
+
+    def answer(_request):
+        status = next(answers)
+        if status is None:
+            raise TransportFailure("the answer was lost", maybe_sent=True)
+        return Answer(status, {}, b'{"success":"1","echo":"EA7583CD"}')
+
+    return KochavaDestination(
+        "koapp",
+        transport=RecordingTransport(answer),
+        retry=RetryPolicy(max_attempts=2, base=0, cap=0),
+        api_key="s3cret-key",
+        api_secret="s3cret",
+        **options,
+    )
+
+
+class Broken:
+    def attempt(self, _event):
+        raise RuntimeError("EA7583CD")
+
+    def retry_scheduled(self, _event):
+        raise ValueError
+
+    def outcome(self, _event):
+        raise ZeroDivisionError
+
+
+class Counting:
+    def __init__(self):
+        self.calls = []
+
+    def attempt(self, _event):
+        self.calls.append("attempt")
+
+    def retry_scheduled(self, _event):
+        self.calls.append("retry")
+
+    def outcome(self, _event):
+        self.calls.append("outcome")
+
+
+def test_the_log_shows_each_step_at_its_level(caplog):
+    caplog.set_level(logging.DEBUG, "kochava_segment")
+    destination([None, 200]).send(ios())
+    with pytest.raises(CredentialsRejected):
+        destination([401]).send(ios())
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, _ in lines] == [
+        *("DEBUG", "WARNING", "DEBUG", "DEBUG"),
+        *("DEBUG", "ERROR"),
+    ]
+    assert lines[0][1].startswith("event m-1: attempt 1 the answer was lost (status None,")
+    assert lines[1][1] == "event m-1: attempt 1 failed (status None), next in 0.00 s"
+    assert lines[3][1].startswith("event m-1: accepted after 2 attempts (status 200,")
+    assert lines[5][1].startswith("event m-1: CredentialsRejected after 1 attempts (status 401,")
+    assert {record.name for record in caplog.records} == {"kochava_segment.delivery"}
+
+
+@pytest.mark.parametrize("statuses", [[200], [None, 200], [503, 503], [401], [400], [None, None]])
+def test_the_log_shows_no_content_and_no_secret(caplog, statuses):
+    caplog.set_level(logging.DEBUG)
+    try:
+        destination(statuses).send(ios())
+    except Exception as error:  # whatever it is, it is looked at
+        logging.getLogger("app").exception("sending failed", exc_info=error)
+    assert caplog.records
+    assert [secret for secret in SECRETS if secret in caplog.text] == []
+
+
+def test_the_logger_can_be_another(caplog):
+    caplog.set_level(logging.DEBUG, "mine")
+    destination([200], hooks=[LoggingHook(logging.getLogger("mine"))]).send(ios())
+    assert {record.name for record in caplog.records} == {"mine"}
+
+
+def test_a_failing_hook_harms_neither_delivery_nor_other_hooks(caplog):
+    counting = Counting()
+    receipt = destination([503, 200], hooks=[Broken(), counting]).send(ios())
+    assert receipt.attempts == 2
+    assert counting.calls == ["attempt", "retry", "attempt", "outcome"]
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == ["the hook Broken raised RuntimeError; delivery goes on"]  # once, no content
+
+
+def test_a_failing_hook_does_not_hide_the_error():
+    with pytest.raises(RetriesExhausted):
+        destination([503, 503], hooks=[Broken()]).send(ios())
+
+
+def test_a_hook_may_end_the_program():
+    class Ending(Counting):
+        def attempt(self, _event):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        destination([200], hooks=[Ending()]).send(ios())
+
+
+def test_a_library_that_nobody_configured_prints_nothing():
+    handlers = logging.getLogger("kochava_segment").handlers
+    assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
