@@ -23,6 +23,7 @@ FLOORS = (
     ("cli", "server", "testing"),
     ("emulator", "segment", "beam"),
     ("destination",),
+    ("durable",),
     ("mapping", "delivery"),
     ("options", "outcome"),
     ("option_kinds", "request"),
