@@ -48,7 +48,7 @@ def apple_search_ads_context(attribution: Mapping[str, Any]) -> dict[str, Any]:
             [Problem("attribution", "must be an object, as Apple answers it")]
         )
     problems: list[Problem] = []
-    versions = sorted(key for key in attribution if _is_version(key))
+    versions = sorted(key for key in attribution if _starts_with(key, "version"))
     if versions:
         version = versions[-1]
         details = attribution[version]
@@ -56,7 +56,7 @@ def apple_search_ads_context(attribution: Mapping[str, Any]) -> dict[str, Any]:
             path = join("attribution", version)
             raise InvalidEventPayload([Problem(path, "must be an object of iad- keys")])
         attribution = details
-    if any(isinstance(key, str) and key.startswith("iad-") for key in attribution):
+    if any(_starts_with(key, "iad-") for key in attribution):
         source, flag = "iAd", "iad-attribution"
         keys: Mapping[str, tuple[str, ...]] = {
             key: (iad_key,) for key, iad_key in _IAD_KEYS.items()
@@ -78,8 +78,8 @@ def apple_search_ads_context(attribution: Mapping[str, Any]) -> dict[str, Any]:
     return {"campaign": {"provider": "Apple", "source": source, **campaign}}
 
 
-def _is_version(key: object) -> bool:
-    return isinstance(key, str) and key.casefold().startswith("version")
+def _starts_with(key: object, start: str) -> bool:
+    return isinstance(key, str) and key.casefold().startswith(start)
 
 
 def _known_text(values: Mapping[str, Any], key: str, problems: list[Problem]) -> str | None:

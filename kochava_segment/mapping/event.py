@@ -113,7 +113,7 @@ def _products(data: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]
 def _joined(raw_key: RawKey, data: Mapping[str, Any], _: Message) -> str | None:
     """The first of the raw key's product fields that each product has, joined with commas."""
     texts = []
-    for _, product in _products(data):
+    for _index, product in _products(data):
         for key in raw_key.products:
             value = product.get(key)
             if value is not None and value != "":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import frozen
 
 from kochava_segment.errors import ConfigurationError, Problem
@@ -222,7 +224,8 @@ def _own_device_ids(message: Message) -> dict[str, str]:
     section = message.kochava.section("device_ids")
     own: dict[str, str] = {}
     # Sorted, so that equal objects give equal bytes.
-    for name in sorted(section.values, key=str):
+    names: list[Any] = sorted(section.values, key=str)
+    for name in names:
         if not isinstance(name, str) or not is_unicode(name):
             detail = "has a name that is not a string of valid Unicode"
             message.problem(join(section.path, name), detail)

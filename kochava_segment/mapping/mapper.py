@@ -26,8 +26,18 @@ _INSTALL_ATTRIBUTED = fold_name("Install Attributed")
 # Segment's other types, so that an error can name them without repeating what a message says.
 _UNSUPPORTED_TYPES = frozenset({"group", "alias", "delete"})
 
-_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-_COMPACT_ASCII = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+def _encoder(*, ascii_only: bool) -> json.JSONEncoder:
+    return json.JSONEncoder(
+        ensure_ascii=ascii_only,
+        check_circular=False,  # payloads are made here, of copies
+        allow_nan=False,
+        separators=(",", ":"),
+    )
+
+
+_COMPACT = _encoder(ascii_only=False)
+_COMPACT_ASCII = _encoder(ascii_only=True)
 
 
 def map_message(raw: Mapping[str, Any], options: Options) -> KochavaRequest:
@@ -67,6 +77,14 @@ def map_idfa_update(raw: Mapping[str, Any], options: Options) -> KochavaRequest:
         detail = "names no app instance: the update needs the install's kochava_device_id"
         message.problem("context.device.id", detail)
     return _track_request(message, device, {"idfa": idfa})
+
+
+def map_identity_link(raw: Mapping[str, Any], options: Options, device: Device) -> KochavaRequest:
+    """Map an identify message for a device that it does not name itself."""
+    message = Message(raw, options)
+    message.action = "identity_link"
+    message.check_filters()
+    return _request(message, device, IDENTITY_LINK_PATH, identity_link(message, device), {})
 
 
 def _type(message: Message) -> str:

@@ -15,18 +15,23 @@ _ISO_8601 = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
-# Above this, a number is milliseconds: as seconds it would lie in the year 5138.
-_MILLISECONDS_FROM = 10**11
+# Above this, a number is milliseconds: as seconds it lies in the year 5138. Kochava would take a
+# later time for milliseconds, too.
+_LATEST = 10**11
 _EARLIEST = -62_135_596_800  # year 1
-_LATEST = 253_402_300_799  # year 9999
 
 
 def epoch_seconds(value: object) -> int | None:
     """Read a time: ISO 8601 (no offset means UTC), a datetime, or a number of seconds or ms.
 
     Returns:
-        Whole epoch seconds, rounded down; None for what is not a time.
+        Whole epoch seconds, rounded down; None for what is not a time before the year 5138.
     """
+    seconds = _seconds(value)
+    return seconds if seconds is not None and _EARLIEST <= seconds < _LATEST else None
+
+
+def _seconds(value: object) -> int | None:
     if isinstance(value, str):
         return _from_iso_8601(value.strip())
     if isinstance(value, datetime):
@@ -43,8 +48,7 @@ def _from_number(value: float) -> int | None:
     # A comparison also throws out NaN and the infinities.
     if not _EARLIEST * 1000 <= value <= _LATEST * 1000:
         return None
-    seconds = math.floor(value / 1000 if abs(value) > _MILLISECONDS_FROM else value)
-    return seconds if _EARLIEST <= seconds <= _LATEST else None
+    return math.floor(value / 1000 if abs(value) > _LATEST else value)
 
 
 def _from_iso_8601(text: str) -> int | None:
