@@ -8,44 +8,35 @@ from collections.abc import Generator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import evolve
 from typing_extensions import Self, Unpack
 
 from kochava_segment.delivery.delivery import Delivery
 from kochava_segment.delivery.in_order import run_in_order
+from kochava_segment.delivery.outbox import Outbox
+from kochava_segment.delivery.outbox_inspection import OutboxStatus
 from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.delivery.requests_transport import RequestsTransport
-from kochava_segment.delivery.signing import Credentials, auth_headers
+from kochava_segment.delivery.signing import (
+    ACCOUNT_KEY_HEADER,
+    Credentials,
+    auth_headers,
+    digest_of,
+)
+from kochava_segment.durable import DurableQueue, Forgotten
 from kochava_segment.errors import (
-    AmbiguousDelivery,
     ConfigurationError,
-    CredentialsRejected,
-    EventFiltered,
-    EventNotSupported,
     InvalidEventPayload,
     KochavaSegmentError,
     Problem,
-    Rejected,
-    RetriesExhausted,
 )
-from kochava_segment.mapping import apple_search_ads, install_attribution, mapper
+from kochava_segment.mapping import apple_search_ads, deletion, install_attribution, mapper
 from kochava_segment.mapping.explain import Explanation, explain
 from kochava_segment.options import OptionKeywords, Options
 from kochava_segment.outcome import Outcome, OutcomeKind, Receipt
 from kochava_segment.request import KochavaRequest
-
-_KINDS: tuple[tuple[type[KochavaSegmentError], OutcomeKind], ...] = (
-    (EventFiltered, OutcomeKind.FILTERED),
-    (EventNotSupported, OutcomeKind.UNSUPPORTED),
-    (InvalidEventPayload, OutcomeKind.INVALID),
-    (ConfigurationError, OutcomeKind.INVALID),  # no App GUID for this message
-    (Rejected, OutcomeKind.REJECTED),
-    (CredentialsRejected, OutcomeKind.REJECTED),
-    (RetriesExhausted, OutcomeKind.EXHAUSTED),
-    (AmbiguousDelivery, OutcomeKind.AMBIGUOUS),
-    (KochavaSegmentError, OutcomeKind.INVALID),  # of a reader's own, for what it could not read
-)
 
 
 class KochavaDestination:
@@ -66,10 +57,11 @@ class KochavaDestination:
         ConfigurationError: with everything that is wrong with the options.
     """
 
-    __slots__ = ("_credentials", "_delivery", "_options", "_transport")
+    __slots__ = ("_credentials", "_delivery", "_durable", "_options", "_transport")
 
     _credentials: Credentials | None
     _delivery: Delivery
+    _durable: DurableQueue | None
     _options: Options
     _transport: Any
 
@@ -132,6 +124,15 @@ class KochavaDestination:
             ("_delivery", delivery),
         ):
             object.__setattr__(self, name, value)
+        durable = None
+        if options.outbox is not None:
+            durable = DurableQueue(
+                options,
+                transport,
+                prepare=self._prepared_to_send,
+                credentials=digest_of(credentials, options.account_key),
+            )
+        object.__setattr__(self, "_durable", durable)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a KochavaDestination is frozen: make another one")
@@ -352,7 +353,7 @@ class KochavaDestination:
             except Exception as error:  # noqa: BLE001  # of a Mapping that cannot be read
                 problem = Problem("$", f"cannot be read: it raised {type(error).__name__}")
                 failure = InvalidEventPayload([problem])
-        return index, _failed(index, getattr(failure, "message_id", None), failure)
+        return index, Outcome.of_error(index, failure)
 
     def _finish(self, stopped: threading.Event, prepared: _Prepared) -> Outcome:
         index, item = prepared
@@ -361,7 +362,7 @@ class KochavaDestination:
         try:
             receipt = self._delivery.deliver(item, stopped)
         except KochavaSegmentError as error:
-            return evolve(_failed(index, item.message_id, error), warnings=item.warnings)
+            return Outcome.of_error(index, error, item)
         return Outcome(
             index=index,
             message_id=item.message_id,
@@ -370,8 +371,113 @@ class KochavaDestination:
             warnings=item.warnings,
         )
 
+    # With an outbox.
+
+    def enqueue(self, item: KochavaRequest | Mapping[str, Any]) -> Outcome:
+        """Store a message in the outbox, from which it is sent in the background.
+
+        It is durable when this returns: whatever becomes of the process, the message reaches Kochava,
+        or a list that a person can read. Nothing is sent twice for the same messageId within the
+        option `dedup_window`. A `delete` message forgets its user, as `forget` does.
+
+        Args:
+            item: A Segment message, or a request that this destination mapped.
+
+        Returns:
+            An Outcome of kind QUEUED, or DUPLICATE where the outbox knows its messageId.
+
+        Raises:
+            MappingError: as `map`; nothing was stored then.
+            OutboxError: the outbox did not take it; it is the caller's still.
+            ConfigurationError: if the option `outbox` is not set.
+        """
+        return self._queue().enqueue(item)
+
+    def enqueue_many(
+        self, items: Iterable[KochavaRequest | Mapping[str, Any] | KochavaSegmentError]
+    ) -> list[Outcome]:
+        """Store messages in the outbox, some hundred in a transaction, which is far quicker.
+
+        Args:
+            items: Segment messages, or requests. An error stands for a message that could not be
+                read. An endless input should come in slices: the answer holds an Outcome for each.
+
+        Returns:
+            One Outcome per message, in order: QUEUED, DUPLICATE, FILTERED, INVALID or UNSUPPORTED.
+            A message that cannot be mapped harms no other.
+
+        Raises:
+            OutboxError: the outbox did not take the last of them. Give it all of them again: what it
+                has taken, it knows by its messageId.
+            ConfigurationError: if the option `outbox` is not set.
+        """
+        return self._queue().enqueue_many(items)
+
+    def flush(self, timeout: float | None = None) -> OutboxStatus:
+        """Wait until nothing in the outbox is waiting or in flight, paused apps aside.
+
+        Args:
+            timeout: Seconds to wait at most; None waits as long as it takes.
+
+        Returns:
+            What the outbox holds then, counted by state.
+
+        Raises:
+            OutboxError: if the outbox cannot be read.
+            ConfigurationError: if the option `outbox` is not set.
+        """
+        return self._queue().flush(timeout)
+
+    def forget(self, user_id: str) -> Forgotten:
+        """Forget a user, as a `delete` message does.
+
+        Discards what of theirs is in the outbox undelivered, removes them from the device directory,
+        and queues a data subject request for each device that was known, if `account_id` and
+        `account_key` are set (Kochava, *Data Subject Request*).
+
+        Args:
+            user_id: The userId, as in their messages.
+
+        Returns:
+            What was done.
+
+        Raises:
+            OutboxError: if the outbox cannot be written; nothing was done then.
+            ConfigurationError: if the option `outbox` is not set.
+        """
+        return self._queue().forget(user_id)
+
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox, for `kochava_segment.delivery.outbox_inspection`.
+
+        Raises:
+            ConfigurationError: if the option `outbox` is not set.
+        """
+        return self._queue().outbox
+
+    def _queue(self) -> DurableQueue:
+        if self._durable is None:
+            detail = "is not set: give the path of a file that is to hold what is not delivered yet"
+            raise ConfigurationError([Problem("outbox", detail)])
+        return self._durable
+
+    def _prepared_to_send(self, request: KochavaRequest) -> KochavaRequest:
+        """A stored request with today's endpoint and signature: neither is kept in the outbox."""
+        options = self._options
+        if request.action == deletion.ACTION:
+            url = options.privacy_endpoint + urlsplit(request.url).path
+            headers = {**request.headers, ACCOUNT_KEY_HEADER: options.account_key or ""}
+            return evolve(request, url=url, headers=headers)
+        return self._signed(evolve(request, url=options.endpoint + urlsplit(request.url).path))
+
     def close(self) -> None:
-        """Release the connections. Deliveries under way end with what is known of them so far."""
+        """Release the connections. Deliveries under way end with what is known of them so far.
+
+        With an outbox, what is being posted is awaited for up to 5 s; the rest stays in the outbox.
+        """
+        if self._durable is not None:
+            self._durable.close()
         self._delivery.stop()
         self._transport.close()
 
@@ -388,8 +494,3 @@ _Prepared = tuple[int, KochavaRequest | Outcome]
 def _ordering_key(prepared: _Prepared) -> str | None:
     item = prepared[1]
     return item.ordering_key if isinstance(item, KochavaRequest) else None
-
-
-def _failed(index: int, message_id: str | None, error: KochavaSegmentError) -> Outcome:
-    kind = next(kind for known, kind in _KINDS if isinstance(error, known))
-    return Outcome(index=index, message_id=message_id, kind=kind, error=error)

@@ -6,11 +6,15 @@
     │   ├── InvalidEventPayload   it is malformed; `problems` says where
     │   ├── EventNotSupported     Kochava has nothing like it (group, alias, …)
     │   └── EventFiltered         it is not meant for Kochava; `reason` says why
-    └── DeliveryError             the request did not get through
-        ├── Rejected              Kochava refused it; sending it again will not help
-        ├── CredentialsRejected   Kochava refused the API key or the signature
-        ├── RetriesExhausted      it certainly was not counted; sending it again is safe
-        └── AmbiguousDelivery     it may have been counted; sending it again may count twice
+    ├── DeliveryError             the request did not get through
+    │   ├── Rejected              Kochava refused it; sending it again will not help
+    │   ├── CredentialsRejected   Kochava refused the API key or the signature
+    │   ├── RetriesExhausted      it certainly was not counted; sending it again is safe
+    │   └── AmbiguousDelivery     it may have been counted; sending it again may count twice
+    └── OutboxError               the outbox did not take a request: it is the caller's still
+        ├── OutboxFull            it has reached its size
+        ├── OutboxUnavailable     disk full, read-only, or locked for too long
+        └── OutboxUnusable        the file is damaged, of a newer version, or no outbox
 
 No message contains values from an event, only the paths where they stand; none contains a secret.
 All of them survive pickling, so that they cross process boundaries.
@@ -34,6 +38,10 @@ __all__ = [
     "InvalidEventPayload",
     "KochavaSegmentError",
     "MappingError",
+    "OutboxError",
+    "OutboxFull",
+    "OutboxUnavailable",
+    "OutboxUnusable",
     "Problem",
     "Rejected",
     "RetriesExhausted",
@@ -198,3 +206,19 @@ class RetriesExhausted(DeliveryError):
 
 class AmbiguousDelivery(DeliveryError):
     """An attempt may have been counted: its answer was lost. Sending it again may count it twice."""
+
+
+class OutboxError(KochavaSegmentError):
+    """The outbox did not take a request, which is still the caller's: nothing of it was stored."""
+
+
+class OutboxFull(OutboxError):
+    """The outbox has reached its size, and `when_full` says not to make room."""
+
+
+class OutboxUnavailable(OutboxError):
+    """The outbox cannot be written at present: the disk is full, say, or the file read-only."""
+
+
+class OutboxUnusable(OutboxError):
+    """The file is damaged, was written by a newer version, or is no outbox. It was not changed."""

@@ -113,6 +113,14 @@ def _positive(value: object) -> float:
     return float(value)
 
 
+def _count(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("must be a whole number from 1 on")
+    return value
+
+
 def parse_number(text: str) -> float:
     """Read a decimal number."""
     try:
@@ -181,5 +189,6 @@ FLAG = Kind(_flag, _parse_flag, "true | false")
 NAMES = Kind(_names, _parse_names, "NAME,NAME")
 TEXT_MAPPING = Kind(_text_mapping, parse_mapping, "NAME=VALUE,NAME=VALUE")
 POSITIVE = Kind(_positive, parse_number, "NUMBER")
+COUNT = Kind(_count, parse_number, "NUMBER")
 TIMEOUT = Kind(_timeout, _parse_timeout, "CONNECT,READ")
 ENDPOINT = Kind(_endpoint, str, "URL")

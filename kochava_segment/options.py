@@ -82,6 +82,24 @@ class OptionKeywords(TypedDict, total=False):
     max_rate: float | None
     transport: Transport | None
     hooks: Sequence[DeliveryHook]
+    outbox: str | Path | None
+    durability: Literal["normal", "full"]
+    dedup_window: float
+    retention: float
+    max_size: float
+    when_full: Literal["drop_delivered", "refuse", "block"]
+    relay: bool
+    workers: int
+    lease: float
+    outbox_retry: RetryPolicy | Mapping[str, object]
+    stop_on_sigterm: bool
+    devices: bool
+    devices_per_user: int
+    devices_days: float
+    account_id: str | None
+    account_key: str | None
+    account_app_ids: Mapping[str, str]
+    privacy_endpoint: str
 
 
 def _postback_fields(value: object) -> PostbackFields:
@@ -117,8 +135,19 @@ def _hooks(value: object) -> tuple[DeliveryHook, ...]:
     return hooks
 
 
+def _path(value: object) -> str:
+    if not isinstance(value, (str, Path)) or not str(value).strip():
+        raise ValueError("must be a path")
+    return str(value)
+
+
+_PATH = kinds.Kind(_path, str, "FILE")
 _POSTBACK_FIELDS = kinds.Kind(_postback_fields, kinds.parse_mapping, "FIELD=PARAMETER,…")
 _RETRY = kinds.Kind(_retry, kinds.parse_mapping, "FIELD=VALUE,…")
+# Patient: an endpoint that is down for a weekend costs nothing.
+_OUTBOX_RETRY = RetryPolicy(
+    max_attempts=1_000, base=1.0, cap=600.0, deadline=3 * 24 * 3600.0, retry_after_cap=600.0
+)
 _TRANSPORT = kinds.instance("a Transport", _transport)
 _HOOKS = kinds.instance("a list of DeliveryHook", _hooks)
 
@@ -231,6 +260,75 @@ class Options:
     )
     hooks: tuple[DeliveryHook, ...] = _option(
         _HOOKS, (LoggingHook(),), "Whom to tell of attempts, retries and outcomes."
+    )
+
+    # Outbox
+    outbox: str | None = _option(
+        _PATH, None, "The SQLite file that `enqueue` stores requests in until they are delivered."
+    )
+    durability: Literal["normal", "full"] = _option(
+        kinds.choice("normal", "full"),
+        "normal",
+        "What a stored request survives: the death of the process, or a power cut as well.",
+    )
+    dedup_window: float = _option(
+        kinds.POSITIVE,
+        24 * 3600.0,
+        "Seconds in which a messageId is not sent again; Segment itself retries for 4 hours.",
+    )
+    retention: float = _option(
+        kinds.POSITIVE, 30 * 24 * 3600.0, "Seconds for which failed messages are kept."
+    )
+    max_size: float = _option(kinds.POSITIVE, 4096.0, "Megabytes that the outbox file may use.")
+    when_full: Literal["drop_delivered", "refuse", "block"] = _option(
+        kinds.choice("drop_delivered", "refuse", "block"),
+        "drop_delivered",
+        "A full outbox: forgets the oldest delivered ones early and then refuses, refuses at once, or "
+        "waits up to a minute for room.",
+    )
+    relay: bool = _option(
+        kinds.FLAG,
+        default=True,
+        description="Drain the outbox in this process; turn it off where `kochava-segment relay` does.",
+    )
+    workers: int = _option(kinds.COUNT, 16, "Requests that the relay posts at once.")
+    lease: float = _option(
+        kinds.POSITIVE,
+        10.0,
+        "Seconds after which other relays take back what one that died had in flight.",
+    )
+    outbox_retry: RetryPolicy = _option(
+        _RETRY, _OUTBOX_RETRY, "As `retry`, for what is in the outbox; its waits survive restarts."
+    )
+    stop_on_sigterm: bool = _option(
+        kinds.FLAG,
+        default=False,
+        description="Let SIGTERM stop the relay before it ends the process.",
+    )
+    devices: bool = _option(
+        kinds.FLAG,
+        default=False,
+        description="Keep a directory of the devices of each user in the outbox file.",
+    )
+    devices_per_user: int = _option(kinds.COUNT, 5, "How many devices of a user it keeps.")
+    devices_days: float = _option(
+        kinds.POSITIVE, 400.0, "For how many days it keeps a device after it was last seen."
+    )
+    account_id: str | None = _option(
+        kinds.TEXT, None, "Your Kochava account's number, for data subject requests (deletion)."
+    )
+    account_key: str | None = _option(
+        kinds.SECRET, None, "The API key that belongs to the account.", secret=True
+    )
+    account_app_ids: Mapping[str, str] = _option(
+        kinds.TEXT_MAPPING,
+        {},
+        "Kochava's numbers of your apps by App GUID; deletion is limited to the app where there is one.",
+    )
+    privacy_endpoint: str = _option(
+        kinds.ENDPOINT,
+        "https://nng.kochava.com",
+        "Base URL of Kochava's data subject requests; http for loopback addresses only.",
     )
 
     @classmethod
@@ -351,12 +449,28 @@ def _toml_loader() -> Callable[[str], dict[str, Any]]:
     return loads
 
 
+_TOGETHER = (("api_key", "api_secret"), ("account_id", "account_key"))
+_NEED_OUTBOX = ("devices", "stop_on_sigterm")
+
+
 def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong between options that are each right."""
-    if ("api_key" in values) != ("api_secret" in values):
-        missing = "api_key" if "api_secret" in values else "api_secret"
-        yield Problem(missing, "is missing: api_key and api_secret go together")
+    for pair in _TOGETHER:
+        missing = [name for name in pair if name not in values]
+        if len(missing) == 1:
+            yield Problem(missing[0], f"is missing: {pair[0]} and {pair[1]} go together")
+    for name in _NEED_OUTBOX:
+        if values.get(name) and "outbox" not in values:
+            yield Problem(name, "needs an outbox: set the option outbox to a file")
+    yield from _personal_conflicts(values)
 
+    seen: dict[str, str] = {}
+    for name, kochava in values.get("event_names", {}).items():
+        if seen.setdefault(fold_name(name), kochava) != kochava:
+            yield Problem("event_names", "has two Kochava names for one event")
+
+
+def _personal_conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
     hashed: Mapping[str, str] = values.get("hash_traits", {})
     for trait, algorithm in hashed.items():
         if algorithm != "sha256":
@@ -367,8 +481,3 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[Problem]:
                 f"lists {trait}, which is personal data: add hash_traits={{'{trait}': 'sha256'}}"
             )
             yield Problem("identity_traits", detail)
-
-    seen: dict[str, str] = {}
-    for name, kochava in values.get("event_names", {}).items():
-        if seen.setdefault(fold_name(name), kochava) != kochava:
-            yield Problem("event_names", "has two Kochava names for one event")

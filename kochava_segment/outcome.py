@@ -6,8 +6,18 @@ from enum import Enum
 
 from attrs import frozen
 
-from kochava_segment.errors import EventFiltered, KochavaSegmentError
-from kochava_segment.request import MappingWarning
+from kochava_segment.errors import (
+    AmbiguousDelivery,
+    ConfigurationError,
+    CredentialsRejected,
+    EventFiltered,
+    EventNotSupported,
+    InvalidEventPayload,
+    KochavaSegmentError,
+    Rejected,
+    RetriesExhausted,
+)
+from kochava_segment.request import KochavaRequest, MappingWarning
 
 
 @frozen(kw_only=True)
@@ -36,7 +46,7 @@ class Receipt:
 
 
 class OutcomeKind(str, Enum):
-    """The seven things that can become of a message."""
+    """What can become of a message: the first seven when it is sent, the last two when it is queued."""
 
     ACCEPTED = "accepted"
     FILTERED = "filtered"
@@ -45,6 +55,8 @@ class OutcomeKind(str, Enum):
     REJECTED = "rejected"
     EXHAUSTED = "exhausted"
     AMBIGUOUS = "ambiguous"
+    QUEUED = "queued"
+    DUPLICATE = "duplicate"
 
     def __str__(self) -> str:
         return self.value
@@ -52,7 +64,7 @@ class OutcomeKind(str, Enum):
 
 @frozen(kw_only=True)
 class Outcome:
-    """What became of one message of `send_many`.
+    """What became of one message of `send_many`, `enqueue` or `enqueue_many`.
 
     Attributes:
         index: The message's place in the input, from 0.
@@ -76,3 +88,29 @@ class Outcome:
         if isinstance(self.error, EventFiltered):
             return self.error.reason.value
         return None if self.error is None else str(self.error)
+
+    @classmethod
+    def of_error(
+        cls, index: int, error: KochavaSegmentError, request: KochavaRequest | None = None
+    ) -> Outcome:
+        """The outcome of a message that was stopped by an error, if need be as a request."""
+        return cls(
+            index=index,
+            message_id=getattr(error, "message_id", None),
+            kind=next(kind for known, kind in _KINDS if isinstance(error, known)),
+            error=error,
+            warnings=() if request is None else request.warnings,
+        )
+
+
+_KINDS: tuple[tuple[type[KochavaSegmentError], OutcomeKind], ...] = (
+    (EventFiltered, OutcomeKind.FILTERED),
+    (EventNotSupported, OutcomeKind.UNSUPPORTED),
+    (InvalidEventPayload, OutcomeKind.INVALID),
+    (ConfigurationError, OutcomeKind.INVALID),  # no App GUID for this message
+    (Rejected, OutcomeKind.REJECTED),
+    (CredentialsRejected, OutcomeKind.REJECTED),
+    (RetriesExhausted, OutcomeKind.EXHAUSTED),
+    (AmbiguousDelivery, OutcomeKind.AMBIGUOUS),
+    (KochavaSegmentError, OutcomeKind.INVALID),  # of a reader's own, for what it could not read
+)

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -314,21 +314,31 @@ class OutboxFile:
         return OutboxError(f"{self.path}: SQLite says: {text}")
 
 
-# All files of this process. A fork copies them, and the child needs connections of its own.
+# All files of this process: a fork copies them, and the child needs connections of its own.
 _files: weakref.WeakSet[OutboxFile] = weakref.WeakSet()
+_held: list[OutboxFile] = []
 
 
-def _for_all(method: Callable[[OutboxFile], None]) -> Callable[[], None]:
-    def call() -> None:
-        for file in list(_files):
-            method(file)
+def _before_fork() -> None:
+    _held[:] = list(_files)
+    for file in _held:
+        file.before_fork()
 
-    return call
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    _held.clear()
+    for file in list(_files):
+        file.after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_for_all(OutboxFile.before_fork),
-        after_in_parent=_for_all(OutboxFile.after_fork_in_parent),
-        after_in_child=_for_all(OutboxFile.after_fork_in_child),
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
     )

@@ -76,6 +76,35 @@ class RetryPolicy:
             return self.maybe_sent
         return self.maybe_sent.get(action, "retry")
 
+    def wait(
+        self,
+        *,
+        counted: int,
+        failures: int,
+        asked: float | None,
+        elapsed: float,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> float | None:
+        """Seconds to wait before the next attempt; None if there is to be none.
+
+        Args:
+            counted: How many failed attempts count against `max_attempts`.
+            failures: How many have failed in all.
+            asked: The seconds that the last answer asked to wait, None where it did not.
+            elapsed: Seconds since the first attempt began.
+            uniform: Draws the wait.
+        """
+        if counted >= self.max_attempts:
+            return None
+        if asked is not None:
+            seconds = min(asked, self.retry_after_cap)
+            # A server that says "at once" over and over would be hammered until the deadline.
+            seconds = max(seconds, min(_LEAST_WAIT * failures, self.retry_after_cap))
+        else:
+            # The exponent is bounded so that a float can hold the result.
+            seconds = uniform(0.0, min(self.cap, self.base * 2.0 ** min(counted - 1, 64)))
+        return seconds if elapsed + seconds <= self.deadline else None
+
 
 def _number(name: str, value: Any) -> Any:
     if not isinstance(value, str) or name == "maybe_sent":
@@ -146,15 +175,10 @@ class Attempts:
             elapsed: Seconds since the first attempt began.
             uniform: Draws the wait.
         """
-        policy = self.policy
-        if self.counted >= policy.max_attempts:
-            return None
-        asked = self.history[-1].retry_after
-        if asked is not None:
-            seconds = min(asked, policy.retry_after_cap)
-            # A server that says "at once" over and over would be hammered until the deadline.
-            seconds = max(seconds, min(_LEAST_WAIT * len(self.history), policy.retry_after_cap))
-        else:
-            # The exponent is bounded so that a float can hold the result.
-            seconds = uniform(0.0, min(policy.cap, policy.base * 2.0 ** min(self.counted - 1, 64)))
-        return seconds if elapsed + seconds <= policy.deadline else None
+        return self.policy.wait(
+            counted=self.counted,
+            failures=len(self.history),
+            asked=self.history[-1].retry_after,
+            elapsed=elapsed,
+            uniform=uniform,
+        )

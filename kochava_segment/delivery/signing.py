@@ -9,7 +9,8 @@ from attrs import field, frozen
 
 API_KEY_HEADER = "Kochava-Api-Key"
 AUTH_TOKEN_HEADER = "Kochava-Auth-Token"  # noqa: S105  # a header's name
-SECRET_HEADERS = frozenset({API_KEY_HEADER, AUTH_TOKEN_HEADER})
+ACCOUNT_KEY_HEADER = "Authentication-Key"
+SECRET_HEADERS = frozenset({API_KEY_HEADER, AUTH_TOKEN_HEADER, ACCOUNT_KEY_HEADER})
 
 
 @frozen
@@ -32,3 +33,10 @@ def auth_headers(body: bytes, credentials: Credentials) -> dict[str, str]:
         credentials.api_key.encode(), f"{credentials.api_secret}{digest}".encode(), hashlib.sha256
     )
     return {API_KEY_HEADER: credentials.api_key, AUTH_TOKEN_HEADER: token.hexdigest()}
+
+
+def digest_of(credentials: Credentials | None, account_key: str | None) -> bytes:
+    """Tells whether credentials are still the same, without giving them away."""
+    known = ("", "") if credentials is None else (credentials.api_key, credentials.api_secret)
+    text = "\0".join((*known, account_key or ""))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,571 @@
+"""The durable queue: what was put into it is sent, or ends up where a person can read it.
+
+Requests of one device form a lane. A relay leases whole lanes, so that a device's requests keep their
+order across threads and processes, and a device that fails holds up no other. Waiting and leases are
+measured on the monotonic clock, which the processes of a machine share and nobody can turn; only what
+people read is in epoch seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import frozen
+
+from kochava_segment.delivery.outbox_file import PENDING, Durability, OutboxFile
+from kochava_segment.delivery.signing import SECRET_HEADERS
+from kochava_segment.errors import OutboxFull
+from kochava_segment.request import KochavaRequest
+
+WhenFull = Literal["drop_delivered", "refuse", "block"]
+
+LONGEST_WAIT = 6 * 3600.0
+"""Seconds. A time to wait until that is further away than this was written before a reboot."""
+
+_AD_SERVICES_TOKEN_LIVES = 24 * 3600.0  # seconds; Apple's rule
+_BLOCKED_FOR = 60.0  # seconds that when_full="block" waits for room
+_DROPPED_AT_ONCE = 1_000
+
+
+@frozen(kw_only=True)
+class OutboxSettings:
+    """How an outbox keeps what it is given.
+
+    Attributes:
+        durability: "normal" survives the death of the process; "full" also a power cut, for a sync of
+            the disk at each commit.
+        dedup_window: Seconds for which a delivered or failed message is remembered, so that the same
+            messageId is not sent again. Segment itself retries for 4 hours.
+        retention: Seconds for which failed messages are kept for a person to look at.
+        max_size: Bytes that the file may use; None for no limit.
+        when_full: "drop_delivered" forgets the oldest delivered ones early and then refuses, "refuse"
+            raises OutboxFull at once, "block" waits up to a minute for room first.
+    """
+
+    durability: Durability = "normal"
+    dedup_window: float = 24 * 3600.0
+    retention: float = 30 * 24 * 3600.0
+    max_size: int | None = 4 * 2**30
+    when_full: WhenFull = "drop_delivered"
+
+
+@frozen(kw_only=True)
+class NewEntry:
+    """A request to be put into an outbox.
+
+    Attributes:
+        request: The request. Secret headers are not stored: the relay signs.
+        user_id: The userId of its message, of which a hash is kept.
+        per_device: Its message gives one request for each of several devices, so that messageId,
+            action and app do not tell them apart.
+    """
+
+    request: KochavaRequest
+    user_id: str | None = None
+    per_device: bool = False
+
+
+@frozen(kw_only=True)
+class LeasedRequest:
+    """A request that a relay has leased.
+
+    Attributes:
+        id: Its number in the outbox.
+        request: The request as it was put in, without secret headers.
+        attempts: How many attempts so far count against the policy.
+        waited: Seconds that it has waited between attempts so far.
+        maybe_sent: How many attempts so far may have been counted without an answer.
+        token_expires_at: Epoch seconds at which its AdServices token is too old for Apple.
+    """
+
+    id: int
+    request: KochavaRequest
+    attempts: int
+    waited: float
+    maybe_sent: int
+    token_expires_at: float | None
+
+
+@frozen(kw_only=True)
+class LeasedLane:
+    """Requests of one device, in the order in which they must be sent."""
+
+    lane: int
+    app_guid: str
+    requests: tuple[LeasedRequest, ...]
+
+
+@frozen(kw_only=True)
+class Settled:
+    """What became of a leased request: its new state, and what a person may want to know."""
+
+    id: int
+    state: str
+    attempts: int
+    waited: float = 0.0
+    maybe_sent: int = 0
+    status: int | None = None
+    reason: str | None = None
+
+
+@frozen(kw_only=True)
+class LaneResult:
+    """What became of a leased lane.
+
+    Attributes:
+        lane: The lane.
+        settled: What became of the requests that were attempted.
+        unsent: The ids of those that were not.
+        wait: Seconds for which the lane is left alone.
+    """
+
+    lane: LeasedLane
+    settled: tuple[Settled, ...] = ()
+    unsent: tuple[int, ...] = ()
+    wait: float = 0.0
+
+
+class Outbox:
+    """One outbox, shared by all threads of a process; other processes may use the same file.
+
+    Args:
+        path: Its file. It is made where it does not exist, when it is first used.
+        settings: How it keeps what it is given.
+    """
+
+    def __init__(self, path: str | Path, settings: OutboxSettings | None = None) -> None:
+        self.settings = settings or OutboxSettings()
+        self.file = OutboxFile(path, self.settings.durability)
+        self._apps: dict[str, int] = {}
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    # Writers.
+
+    def put(
+        self,
+        entries: Sequence[NewEntry],
+        also: Callable[[sqlite3.Cursor], None] | None = None,
+    ) -> list[bool]:
+        """Store requests, all of them or none. They are durable when this returns.
+
+        Args:
+            entries: The requests.
+            also: Writes something more in the same transaction.
+
+        Returns:
+            For each, whether it is new: False where the outbox knows its messageId already.
+
+        Raises:
+            OutboxFull: if there is no room, and `when_full` does not make any.
+            OutboxUnavailable: if the file cannot be written.
+            OutboxUnusable: if it is damaged or no outbox.
+        """
+        blocked_until = time.monotonic() + _BLOCKED_FOR
+        while True:
+            with self.file.writing() as cursor:
+                if self._has_room(cursor):
+                    if also is not None:
+                        also(cursor)
+                    return self.put_in(cursor, entries)
+            if self.settings.when_full != "block" or time.monotonic() > blocked_until:
+                raise OutboxFull(
+                    f"{self.file.path} has reached its size of {self.settings.max_size} bytes: let a "
+                    "relay drain it, discard what failed, or raise max_size"
+                )
+            time.sleep(0.05)
+
+    def _has_room(self, cursor: sqlite3.Cursor) -> bool:
+        limit = self.settings.max_size
+        if limit is None:
+            return True
+        while self.file.used_bytes(cursor) > limit:
+            if self.settings.when_full != "drop_delivered":
+                return False
+            oldest = "SELECT id FROM request WHERE state = 'delivered' ORDER BY id LIMIT ?"
+            if not purge(cursor, cursor.execute(oldest, (_DROPPED_AT_ONCE,)).fetchall()):
+                return False
+        return True
+
+    def put_in(self, cursor: sqlite3.Cursor, entries: Iterable[NewEntry]) -> list[bool]:
+        """Store requests in a transaction that is already under way, whatever room there is."""
+        now = time.time()
+        return [self._insert_one(cursor, entry, now) for entry in entries]
+
+    def _insert_one(self, cursor: sqlite3.Cursor, entry: NewEntry, now: float) -> bool:
+        request = entry.request
+        guid = app_of(request)
+        app = self._apps.get(guid) or self._app(cursor, guid)
+        lane = hash_of(request.ordering_key)
+        rank = int(request.action != "install")
+        fingerprint = _fingerprint(entry, guid)
+        values = (
+            fingerprint,
+            request.message_id,
+            request.action,
+            app,
+            lane,
+            rank,
+            None if entry.user_id is None else hash_of(entry.user_id),
+            now,
+            now,
+            _token_expiry(request, now),
+        )
+        cursor.execute(_INSERT_REQUEST, values)
+        if cursor.rowcount == 0:
+            # The window is looked at here alone: where there is no conflict it does not matter.
+            cursor.execute(_FORGET, (fingerprint, now - self.settings.dedup_window))
+            if cursor.rowcount == 0:
+                cursor.execute(_COUNT_DUPLICATE, (fingerprint,))
+                return False
+            cursor.execute(_INSERT_REQUEST, values)
+        number = cursor.lastrowid
+        headers = {
+            name: value for name, value in request.headers.items() if name not in SECRET_HEADERS
+        }
+        cursor.execute(
+            "INSERT INTO body (id, url, headers, body) VALUES (?, ?, ?, ?)",
+            (number, request.url, json.dumps(headers) if headers else "", request.body),
+        )
+        cursor.execute(ENTER_LANE, (lane, app, rank, number))
+        return True
+
+    def _app(self, cursor: sqlite3.Cursor, guid: str) -> int:
+        cursor.execute("INSERT OR IGNORE INTO app (guid) VALUES (?)", (guid,))
+        known = cursor.rowcount == 0
+        (number,) = cursor.execute("SELECT id FROM app WHERE guid = ?", (guid,)).fetchone()
+        if known:  # a new one may yet be rolled back
+            self._apps[guid] = number
+        return int(number)
+
+    # Relays. Each of these is part of a transaction of theirs.
+
+    def register(self, cursor: sqlite3.Cursor, name: str, lease: float) -> int:
+        """Announce a relay that will renew its lease within `lease` seconds; gives its number."""
+        cursor.execute(
+            "INSERT INTO relay (name, lease, lease_until) VALUES (?, ?, ?)",
+            (name, lease, time.monotonic() + lease),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def renew(self, cursor: sqlite3.Cursor, relay: int, lease: float) -> bool:
+        """Prolong a lease; False if it has run out and others have taken the lanes."""
+        until = time.monotonic() + lease
+        cursor.execute("UPDATE relay SET lease_until = ? WHERE id = ?", (until, relay))
+        return cursor.rowcount == 1
+
+    def leave(self, cursor: sqlite3.Cursor, relay: int) -> None:
+        """Take a relay's name off, and what it still holds back to the others."""
+        self._take_back(cursor, relay, give_up=())
+
+    def recover(
+        self, cursor: sqlite3.Cursor, relay: int, *, give_up: Sequence[str] = ()
+    ) -> list[tuple[str, int]]:
+        """Take back what relays that no longer renew their leases had leased.
+
+        It may have been sent: it is sent again, or becomes ambiguous where its action is one of
+        `give_up`.
+
+        Returns:
+            The names of these relays, and how many requests each had in flight.
+        """
+        now = time.monotonic()
+        # A lease that ends later than it is long was written before a reboot.
+        dead = cursor.execute(
+            "SELECT id, name FROM relay WHERE id <> ?1 AND "
+            "(lease_until < ?2 OR lease_until > ?2 + lease)",
+            (relay, now),
+        ).fetchall()
+        return [(name, self._take_back(cursor, number, give_up=give_up)) for number, name in dead]
+
+    def _take_back(self, cursor: sqlite3.Cursor, relay: int, *, give_up: Sequence[str]) -> int:
+        held = cursor.execute("SELECT lane FROM lane WHERE relay = ?", (relay,)).fetchall()
+        now, count = time.time(), 0
+        for (lane,) in held:
+            in_flight = cursor.execute(
+                f"SELECT id, action FROM request WHERE lane = ? AND state = 'in flight' AND {PENDING}",
+                (lane,),
+            ).fetchall()
+            for number, action in in_flight:
+                state = "ambiguous" if action in give_up else "waiting"
+                cursor.execute(_TAKE_BACK, (state, now, _RELAY_DIED, number))
+            count += len(in_flight)
+            release_lane(cursor, lane)
+        cursor.execute("DELETE FROM relay WHERE id = ?", (relay,))
+        return count
+
+    def lease(
+        self, cursor: sqlite3.Cursor, relay: int, *, requests: int, per_lane: int
+    ) -> list[LeasedLane]:
+        """Lease lanes that are ready, installs first, then the oldest; paused apps are left alone.
+
+        Args:
+            cursor: Of the transaction.
+            relay: Who leases.
+            requests: How many requests at most.
+            per_lane: How many of one lane at most.
+        """
+        now = {"now": time.monotonic(), "longest": LONGEST_WAIT}
+        cursor.execute(_READY_AGAIN, now)
+        apps = cursor.execute(_OPEN_APPS, now).fetchall()
+        leased: list[LeasedLane] = []
+        for place, (app, guid) in enumerate(apps):
+            share = -(-requests // (len(apps) - place))  # what one app leaves is for the next
+            for (lane,) in cursor.execute(_READY_LANES, (app, share)).fetchall():
+                if share <= 0:
+                    break
+                rows = self._lease_lane(cursor, relay, lane, min(per_lane, share))
+                if rows:
+                    leased.append(LeasedLane(lane=lane, app_guid=guid, requests=rows))
+                    share -= len(rows)
+                    requests -= len(rows)
+        return leased
+
+    def _lease_lane(
+        self, cursor: sqlite3.Cursor, relay: int, lane: int, per_lane: int
+    ) -> tuple[LeasedRequest, ...]:
+        rows = cursor.execute(_WAITING_IN_LANE, (lane, per_lane)).fetchall()
+        if not rows:
+            cursor.execute("DELETE FROM lane WHERE lane = ?", (lane,))
+            return ()
+        cursor.execute("UPDATE lane SET relay = ? WHERE lane = ?", (relay, lane))
+        cursor.executemany(
+            "UPDATE request SET state = 'in flight' WHERE id = ?", [(row[0],) for row in rows]
+        )
+        return tuple(_leased(row, lane) for row in rows)
+
+    def settle(self, cursor: sqlite3.Cursor, relay: int, results: Iterable[LaneResult]) -> int:
+        """Write down what became of leased lanes, and give them back.
+
+        Returns:
+            How many requests somebody else had settled meanwhile, since the lease had run out: they
+            were sent twice.
+        """
+        now = time.time()
+        repeated = 0
+        for result in results:
+            lane = result.lane.lane
+            holder = cursor.execute("SELECT relay FROM lane WHERE lane = ?", (lane,)).fetchone()
+            ours = holder is not None and holder[0] == relay
+            for settled in result.settled:
+                # Whoever holds the lane now need not send what has been delivered.
+                if ours or settled.state == "delivered":
+                    repeated += not self._settle_one(cursor, settled, now)
+            if not ours:
+                continue
+            for number in result.unsent:
+                cursor.execute(
+                    "UPDATE request SET state = 'waiting' WHERE id = ? AND state = 'in flight'",
+                    (number,),
+                )
+            release_lane(cursor, lane, result.wait)
+        return repeated
+
+    def _settle_one(self, cursor: sqlite3.Cursor, settled: Settled, now: float) -> bool:
+        cursor.execute(
+            _SETTLE,
+            (
+                settled.state,
+                now,
+                settled.attempts,
+                settled.waited,
+                settled.maybe_sent,
+                settled.status,
+                settled.reason,
+                settled.id,
+            ),
+        )
+        done = cursor.rowcount == 1
+        if done and settled.state == "delivered":
+            cursor.execute("DELETE FROM body WHERE id = ?", (settled.id,))
+        return done
+
+    def slow_down(self, cursor: sqlite3.Cursor, app_guid: str, seconds: float) -> None:
+        """Let no relay lease lanes of an app for some seconds."""
+        until = time.monotonic() + min(seconds, LONGEST_WAIT)
+        cursor.execute("UPDATE app SET not_before = ? WHERE guid = ?", (until, app_guid))
+
+    def pause(self, cursor: sqlite3.Cursor, app_guid: str, credentials: bytes) -> None:
+        """Let no relay lease lanes of an app until somebody has mended its credentials."""
+        cursor.execute(
+            "UPDATE app SET paused_at = ?, paused_credentials = ? WHERE guid = ?",
+            (time.time(), credentials, app_guid),
+        )
+
+    def resume_with(self, cursor: sqlite3.Cursor, credentials: bytes) -> list[str]:
+        """Go on with apps that were paused because of other credentials; gives those still paused."""
+        cursor.execute(
+            "UPDATE app SET paused_at = NULL WHERE paused_at IS NOT NULL AND paused_credentials <> ?",
+            (credentials,),
+        )
+        rows = cursor.execute("SELECT guid FROM app WHERE paused_at IS NOT NULL").fetchall()
+        return [guid for (guid,) in rows]
+
+    def purge_old(self, cursor: sqlite3.Cursor, after: int, limit: int = 2_000) -> int | None:
+        """Forget some of what was kept long enough: delivered for the window, failed for longer.
+
+        Args:
+            cursor: Of the transaction.
+            after: The number that the call before gave, 0 to begin.
+            limit: How many requests to look at.
+
+        Returns:
+            Where to go on, None where there is nothing more to be found.
+        """
+        now = time.time()
+        delivered_before = now - self.settings.dedup_window
+        failed_before = now - self.settings.retention
+        rows = cursor.execute(
+            "SELECT id, state, changed_at, queued_at FROM request WHERE id > ? ORDER BY id LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        purge(
+            cursor,
+            [
+                (number,)
+                for number, state, changed_at, _ in rows
+                if state not in ("waiting", "in flight")
+                and changed_at < (delivered_before if state == "delivered" else failed_before)
+            ],
+        )
+        # Numbers follow the time of queueing, and nothing changes before it is queued.
+        newest = rows[-1] if len(rows) == limit else None
+        return None if newest is None or newest[3] > delivered_before else int(newest[0])
+
+
+_RELAY_DIED = "the process that was sending it died; it may have been counted"
+
+_INSERT_REQUEST = """
+    INSERT INTO request (fingerprint, message_id, action, app, lane, rank, state, user,
+                         queued_at, changed_at, token_expires_at)
+    VALUES (?, ?, ?, ?, ?, ?, 'waiting', ?, ?, ?, ?)
+    ON CONFLICT (fingerprint) DO NOTHING
+"""
+_FORGET = f"""
+    UPDATE request SET fingerprint = NULL
+    WHERE fingerprint = ? AND NOT {PENDING} AND changed_at < ?
+"""
+_COUNT_DUPLICATE = "UPDATE request SET duplicates = duplicates + 1 WHERE fingerprint = ?"
+
+ENTER_LANE = """
+    INSERT INTO lane (lane, app, rank, head) VALUES (?, ?, ?, ?)
+    ON CONFLICT (lane) DO UPDATE SET rank = excluded.rank, head = excluded.head
+    WHERE excluded.rank < lane.rank
+"""
+"""Puts a request in its lane; an install before all else. Takes lane, app, rank and number."""
+
+_READY_AGAIN = """
+    UPDATE lane SET not_before = 0
+    WHERE relay IS NULL AND not_before > 0
+      AND (not_before <= :now OR not_before > :now + :longest)
+"""
+_OPEN_APPS = """
+    SELECT id, guid FROM app
+    WHERE paused_at IS NULL AND (not_before <= :now OR not_before > :now + :longest)
+    ORDER BY RANDOM()
+"""
+_READY_LANES = """
+    SELECT lane FROM lane WHERE app = ? AND relay IS NULL AND not_before = 0
+    ORDER BY rank, head LIMIT ?
+"""
+_WAITING_IN_LANE = f"""
+    SELECT request.id, message_id, action, attempts, waited, maybe_sent, token_expires_at,
+           url, headers, body.body
+    FROM request JOIN body ON body.id = request.id
+    WHERE lane = ? AND state = 'waiting' AND {PENDING} ORDER BY rank, request.id LIMIT ?
+"""
+_TAKE_BACK = """
+    UPDATE request SET state = ?, changed_at = ?, reason = ?, maybe_sent = maybe_sent + 1
+    WHERE id = ?
+"""
+_SETTLE = f"""
+    UPDATE request SET state = ?, changed_at = ?, attempts = ?, waited = ?, maybe_sent = ?,
+                       status = ?, reason = ?
+    WHERE id = ? AND {PENDING}
+"""
+
+
+def release_lane(cursor: sqlite3.Cursor, lane: int, wait: float = 0.0) -> None:
+    """Give a lane back, to be leased again in `wait` seconds; take it away if it is empty."""
+    following = cursor.execute(
+        f"SELECT id, rank FROM request WHERE lane = ? AND state = 'waiting' AND {PENDING} "
+        "ORDER BY rank, id LIMIT 1",
+        (lane,),
+    ).fetchone()
+    if following is None:
+        cursor.execute("DELETE FROM lane WHERE lane = ?", (lane,))
+        return
+    not_before = time.monotonic() + min(wait, LONGEST_WAIT) if wait else 0.0
+    cursor.execute(
+        "UPDATE lane SET relay = NULL, head = ?, rank = ?, not_before = ? WHERE lane = ?",
+        (*following, not_before, lane),
+    )
+
+
+def purge(cursor: sqlite3.Cursor, numbers: Sequence[tuple[int]]) -> int:
+    """Delete requests for good, and count them by state and reason; gives how many there were."""
+    for (number,) in numbers:
+        cursor.execute(
+            "INSERT INTO purged SELECT state, COALESCE(reason, ''), 1 FROM request WHERE id = ? "
+            "ON CONFLICT (state, reason) DO UPDATE SET count = count + 1",
+            (number,),
+        )
+    cursor.executemany("DELETE FROM body WHERE id = ?", numbers)
+    cursor.executemany("DELETE FROM request WHERE id = ?", numbers)
+    return len(numbers)
+
+
+def app_of(request: KochavaRequest) -> str:
+    """The App GUID that a request is for."""
+    return request.ordering_key.partition("/")[0]
+
+
+def hash_of(text: str) -> int:
+    """A hash that SQLite can keep in an integer."""
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _fingerprint(entry: NewEntry, app_guid: str) -> bytes | None:
+    request = entry.request
+    if request.message_id is None:
+        return None
+    parts = [request.action, app_guid, request.message_id]
+    if entry.per_device:
+        parts.append(request.ordering_key)
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _token_expiry(request: KochavaRequest, now: float) -> float | None:
+    if request.action != "install" or b'"ad_services_token"' not in request.body:
+        return None
+    made_at = request.payload["data"].get("usertime", now)
+    return float(min(made_at, now) + _AD_SERVICES_TOKEN_LIVES)
+
+
+def _leased(row: Sequence[Any], lane: int) -> LeasedRequest:
+    number, message_id, action, attempts, waited, maybe_sent, expires, url, headers, body = row
+    return LeasedRequest(
+        id=number,
+        request=KochavaRequest(
+            url=url,
+            headers=json.loads(headers) if headers else {},
+            body=body,
+            ordering_key=str(lane),
+            action=action,
+            message_id=message_id,
+        ),
+        attempts=attempts,
+        waited=waited,
+        maybe_sent=maybe_sent,
+        token_expires_at=expires,
+    )

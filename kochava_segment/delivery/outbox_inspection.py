@@ -1,0 +1,404 @@
+"""What a person sees of an outbox, and does with it: counts, lists, retry, discard, salvage.
+
+Counts are always counted, never kept: what is not stored cannot be wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from kochava_segment.delivery.outbox import ENTER_LANE, Outbox, hash_of, release_lane
+from kochava_segment.delivery.outbox_file import FAILED, PENDING
+
+STATES = (
+    "waiting",
+    "in flight",
+    "paused",
+    "delivered",
+    "rejected",
+    "exhausted",
+    "ambiguous",
+    "discarded",
+)
+"""All states. A request is paused while it waits and Kochava refuses its app's credentials."""
+
+PENDING_STATES = ("waiting", "in flight", "paused")
+FAILED_STATES = ("rejected", "exhausted", "ambiguous")
+_AT_ONCE = 500  # requests that are changed or read in one go
+
+
+@frozen(kw_only=True)
+class OutboxStatus:
+    """How an outbox stands.
+
+    Attributes:
+        states: How many requests are in each state; those without any are left out.
+        reasons: The same by (state, reason), where there is a reason.
+        duplicates: How often a message came again and was not stored a second time.
+        maybe_repeated: How many delivered requests may have been counted twice by Kochava, since a
+            process died, or an answer was lost, after an earlier attempt.
+        oldest_age: Seconds since the oldest pending request was put in; None where nothing is pending.
+        paused: App GUIDs that are paused, since Kochava refused their credentials.
+        used_bytes: How much of the file is used.
+        purged: How many requests were forgotten for their age or for room, by (state, reason).
+    """
+
+    states: Mapping[str, int]
+    reasons: Mapping[tuple[str, str], int]
+    duplicates: int
+    maybe_repeated: int
+    oldest_age: float | None
+    paused: tuple[str, ...]
+    used_bytes: int
+    purged: Mapping[tuple[str, str], int]
+
+    def count(self, *states: str) -> int:
+        """How many requests are in these states together."""
+        return sum(self.states.get(state, 0) for state in states)
+
+    @property
+    def pending(self) -> int:
+        """How many requests are still to be sent: waiting, in flight or paused."""
+        return self.count(*PENDING_STATES)
+
+    @property
+    def failed(self) -> int:
+        """How many requests wait for a person: rejected, exhausted or ambiguous."""
+        return self.count(*FAILED_STATES)
+
+
+@frozen(kw_only=True)
+class OutboxEntry:
+    """One request in an outbox, for reading.
+
+    Attributes:
+        id: Its number.
+        message_id: The Segment message's `messageId`, if it has one.
+        action: `event`, `install`, `update`, `identity_link` or `deletion`.
+        app_guid: The App GUID.
+        state: One of `STATES`.
+        reason: Why it is in this state, where there is something to say.
+        attempts: How many attempts count against the retry policy.
+        maybe_sent: How many attempts may have been counted without an answer.
+        status: The last answer's HTTP status; None where none came.
+        queued_at: Epoch seconds.
+        changed_at: Epoch seconds of the last change of state.
+        url: Where it goes; None once the body is gone.
+        payload: Its body, decoded; None once it is gone.
+    """
+
+    id: int
+    message_id: str | None
+    action: str
+    app_guid: str
+    state: str
+    reason: str | None
+    attempts: int
+    maybe_sent: int
+    status: int | None
+    queued_at: float
+    changed_at: float
+    url: str | None = None
+    payload: dict[str, Any] | None = None
+
+
+@frozen(kw_only=True)
+class EntryFilter:
+    """Which entries are meant: those to which everything applies that is given.
+
+    Attributes:
+        states: Some of `STATES`.
+        reason: A part of the reason, ignoring case.
+        app_guid: The App GUID.
+        message_id: The `messageId`.
+        older_than: Seconds since it was queued, at least.
+        newer_than: Seconds since it was queued, at most.
+        ids: Numbers.
+    """
+
+    states: tuple[str, ...] = ()
+    reason: str | None = None
+    app_guid: str | None = None
+    message_id: str | None = None
+    older_than: float | None = None
+    newer_than: float | None = None
+    ids: tuple[int, ...] = ()
+
+    def where(self) -> tuple[str, dict[str, Any]]:
+        """The condition in SQL, and its parameters."""
+        now = time.time()
+        conditions = [
+            (f"({' OR '.join(_STATE_CONDITIONS[s] for s in self.states)})", bool(self.states)),
+            ("instr(lower(COALESCE(reason, '')), lower(:reason))", self.reason is not None),
+            ("guid = :app", self.app_guid is not None),
+            ("message_id = :message_id", self.message_id is not None),
+            ("queued_at <= :older", self.older_than is not None),
+            ("queued_at >= :newer", self.newer_than is not None),
+            (f"request.id IN ({','.join(map(str, map(int, self.ids)))})", bool(self.ids)),
+        ]
+        parameters = {
+            "reason": self.reason,
+            "app": self.app_guid,
+            "message_id": self.message_id,
+            "older": now - (self.older_than or 0.0),
+            "newer": now - (self.newer_than or 0.0),
+        }
+        given = [condition for condition, applies in conditions if applies]
+        return " AND ".join(given) or "1", parameters
+
+
+_STATE_CONDITIONS = {
+    **{state: f"state = '{state}'" for state in STATES},
+    "waiting": "state = 'waiting' AND paused_at IS NULL",
+    "paused": "state = 'waiting' AND paused_at IS NOT NULL",
+}
+_SHOWN_STATE = "CASE WHEN state = 'waiting' AND paused_at IS NOT NULL THEN 'paused' ELSE state END"
+_FROM = "FROM request JOIN app ON app.id = request.app"
+_ENTRY = (
+    f"SELECT request.id, message_id, action, guid, {_SHOWN_STATE}, reason, attempts, maybe_sent, "
+    "status, queued_at, changed_at"
+)
+
+
+def outbox_status(outbox: Outbox) -> OutboxStatus:
+    """Count everything."""
+    with outbox.file.reading() as connection:
+        states: Counter[str] = Counter()
+        reasons: Counter[tuple[str, str]] = Counter()
+        duplicates = repeated = 0
+        rows = connection.execute(
+            f"SELECT {_SHOWN_STATE}, reason, COUNT(*), SUM(duplicates), SUM(maybe_sent > 0) "
+            f"{_FROM} GROUP BY 1, 2"
+        )
+        for state, reason, count, seen_again, maybe_sent in rows:
+            states[state] += count
+            if reason:
+                reasons[state, reason] += count
+            duplicates += seen_again
+            repeated += maybe_sent if state == "delivered" else 0
+        (oldest,) = connection.execute(
+            "SELECT MIN(queued_at) FROM lane JOIN request ON request.id = lane.head"
+        ).fetchone()
+        paused = connection.execute(
+            "SELECT guid FROM app WHERE paused_at IS NOT NULL ORDER BY guid"
+        )
+        purged = connection.execute("SELECT state, reason, count FROM purged")
+        return OutboxStatus(
+            states=dict(states),
+            reasons=dict(reasons),
+            duplicates=duplicates,
+            maybe_repeated=repeated,
+            oldest_age=None if oldest is None else max(0.0, time.time() - oldest),
+            paused=tuple(guid for (guid,) in paused),
+            used_bytes=outbox.file.used_bytes(connection.cursor()),
+            purged={(state, reason): count for state, reason, count in purged},
+        )
+
+
+def has_pending(outbox: Outbox) -> bool:
+    """Whether anything is to be sent that is not paused. Quick, however much there is."""
+    with outbox.file.reading() as connection:
+        row = connection.execute(
+            "SELECT 1 FROM lane JOIN app ON app.id = lane.app WHERE paused_at IS NULL LIMIT 1"
+        ).fetchone()
+    return row is not None
+
+
+def entries(
+    outbox: Outbox, which: EntryFilter, *, bodies: bool = False, limit: int | None = None
+) -> Iterator[OutboxEntry]:
+    """The entries that are meant, oldest first.
+
+    Args:
+        outbox: The outbox.
+        which: Which are meant.
+        bodies: Read their bodies as well.
+        limit: How many at most.
+    """
+    where, parameters = which.where()
+    after, left = 0, limit
+    while left is None or left > 0:
+        # In portions, so that a slow reader does not keep the file from being tidied up.
+        with outbox.file.reading() as connection:
+            page = _AT_ONCE if left is None else min(left, _AT_ONCE)
+            found = connection.execute(
+                f"{_ENTRY} {_FROM} WHERE request.id > :after AND {where} ORDER BY request.id LIMIT :page",
+                {**parameters, "after": after, "page": page},
+            ).fetchall()
+            shown = [_entry(row, connection if bodies else None) for row in found]
+        yield from shown
+        if len(found) < page:
+            return
+        after, left = found[-1][0], None if left is None else left - len(found)
+
+
+def _entry(row: Any, connection: sqlite3.Connection | None) -> OutboxEntry:
+    body = None
+    if connection is not None:
+        body = connection.execute("SELECT url, body FROM body WHERE id = ?", (row[0],)).fetchone()
+    names = (
+        "id message_id action app_guid state reason attempts maybe_sent status queued_at changed_at"
+    )
+    return OutboxEntry(
+        **dict(zip(names.split(), row, strict=True)),
+        url=body and body[0],
+        payload=body and json.loads(body[1]),
+    )
+
+
+def retry(outbox: Outbox, which: EntryFilter) -> int:
+    """Send failed entries again, those that back off at once, and resume paused apps.
+
+    Returns:
+        How many requests will be sent now.
+    """
+    where, parameters = which.where()
+    with outbox.file.writing() as cursor:
+        rows = cursor.execute(
+            f"SELECT request.id, lane, request.app, rank, state, paused_at {_FROM} WHERE {where} AND "
+            f"(state = 'waiting' OR {FAILED}) ORDER BY rank, request.id",
+            parameters,
+        ).fetchall()
+        for number, lane, app, rank, state, paused_at in rows:
+            if state != "waiting":
+                cursor.execute(_RETRY, (time.time(), number))
+                cursor.execute(ENTER_LANE, (lane, app, rank, number))
+            elif paused_at is not None:
+                cursor.execute("UPDATE app SET paused_at = NULL WHERE id = ?", (app,))
+            cursor.execute("UPDATE lane SET not_before = 0 WHERE lane = ?", (lane,))
+        return len(rows)
+
+
+_RETRY = """
+    UPDATE request SET state = 'waiting', attempts = 0, waited = 0, changed_at = ? WHERE id = ?
+"""
+
+
+def discard(outbox: Outbox, which: EntryFilter, reason: str = "discarded by hand") -> int:
+    """Give up on entries that wait or have failed: they stay counted, their bodies are deleted.
+
+    Returns:
+        How many there were. What is in flight at the moment is left alone.
+    """
+    where, parameters = which.where()
+    with outbox.file.writing() as cursor:
+        rows = cursor.execute(
+            f"SELECT request.id, lane {_FROM} WHERE {where} AND (state = 'waiting' OR {FAILED})",
+            parameters,
+        ).fetchall()
+        discard_rows(cursor, rows, reason)
+        return len(rows)
+
+
+def discard_rows(cursor: sqlite3.Cursor, rows: list[tuple[int, int]], reason: str) -> None:
+    """Discard requests, given by number and lane."""
+    for number, _ in rows:
+        cursor.execute(
+            "UPDATE request SET state = 'discarded', reason = ?, changed_at = ? WHERE id = ?",
+            (reason, time.time(), number),
+        )
+        cursor.execute("DELETE FROM body WHERE id = ?", (number,))
+    for lane in {lane for _, lane in rows}:
+        held = cursor.execute("SELECT relay, not_before FROM lane WHERE lane = ?", (lane,))
+        row = held.fetchone()
+        if row is not None and row[0] is None:
+            release_lane(cursor, lane, max(0.0, row[1] - time.monotonic()))
+
+
+def discard_user(
+    cursor: sqlite3.Cursor, user_id: str, ordering_keys: Sequence[str], reason: str
+) -> int:
+    """Discard what of a user waits or has failed, and what waits of their devices without a user.
+
+    Args:
+        cursor: Of the transaction.
+        user_id: The userId.
+        ordering_keys: Those of the user's devices.
+        reason: What a person will read.
+
+    Returns:
+        How many requests there were.
+    """
+    undelivered = f"(state = 'waiting' OR {FAILED}) AND action <> 'deletion'"
+    rows = cursor.execute(
+        f"SELECT id, lane FROM request WHERE user = ? AND {undelivered}", (hash_of(user_id),)
+    ).fetchall()
+    for key in ordering_keys:
+        rows += cursor.execute(
+            f"SELECT id, lane FROM request WHERE lane = ? AND state = 'waiting' AND {PENDING} "
+            "AND user IS NULL AND action <> 'deletion'",
+            (hash_of(key),),
+        ).fetchall()
+    discard_rows(cursor, rows, reason)
+    return len(rows)
+
+
+def vacuum(outbox: Outbox) -> tuple[int, int]:
+    """Give free pages back to the disk; the size of the file in bytes before and after."""
+    before = outbox.file.path.stat().st_size
+    with closing(sqlite3.connect(outbox.file.path, timeout=30.0, isolation_level=None)) as plain:
+        plain.execute("VACUUM")
+        plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return before, outbox.file.path.stat().st_size
+
+
+def salvage(path: str | Path) -> Iterator[dict[str, Any]]:
+    """What can still be read of a damaged outbox: undelivered requests with their bodies.
+
+    Each is a dict with `id`, `state`, `action`, `message_id`, `url` and `payload`, where these can
+    be read; the last item is `{"unreadable": N}`, the number of places at which reading failed.
+    """
+    unreadable = 0
+    uri = f"file:{Path(path).resolve().as_posix()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
+        last = _last_number(connection)
+        for first in range(1, last + 1, _AT_ONCE):
+            try:
+                rows = _salvaged_rows(connection, first, first + _AT_ONCE - 1)
+            except sqlite3.DatabaseError:
+                # Somewhere in here is a page that cannot be read: one by one, then.
+                rows = []
+                for number in range(first, min(first + _AT_ONCE, last + 1)):
+                    try:
+                        rows += _salvaged_rows(connection, number, number)
+                    except sqlite3.DatabaseError:
+                        unreadable += 1
+            yield from rows
+    yield {"unreadable": unreadable}
+
+
+def _last_number(connection: sqlite3.Connection) -> int:
+    for table in ("body", "request"):
+        try:
+            (last,) = connection.execute(f"SELECT MAX(id) FROM {table}").fetchone()
+        except sqlite3.DatabaseError:
+            continue
+        if last:
+            return int(last)
+    return 0
+
+
+def _salvaged_rows(connection: sqlite3.Connection, first: int, last: int) -> list[dict[str, Any]]:
+    found = []
+    for number, url, body in connection.execute(
+        "SELECT id, url, body FROM body WHERE id BETWEEN ? AND ?", (first, last)
+    ):
+        entry: dict[str, Any] = {"id": number, "url": url, "payload": json.loads(body)}
+        try:
+            row = connection.execute(
+                "SELECT state, action, message_id FROM request WHERE id = ?", (number,)
+            ).fetchone()
+        except sqlite3.DatabaseError:
+            row = None
+        entry |= dict(zip(("state", "action", "message_id"), row or (None,) * 3, strict=True))
+        found.append(entry)
+    return found

@@ -1,0 +1,470 @@
+"""Drains an outbox through a transport: one thread leases and settles, some others post.
+
+Nothing is settled before it was answered, and nothing waits in a thread: what has to be tried again
+goes back into the outbox with its time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+from weakref import WeakSet
+
+from attrs import frozen
+
+from kochava_segment.delivery.after_fork import renew_after_fork
+from kochava_segment.delivery.answer import Verdict
+from kochava_segment.delivery.attempt import Attempt, make_attempt
+from kochava_segment.delivery.instrumentation import (
+    AttemptEvent,
+    DeliveryHook,
+    Hooks,
+    OutcomeEvent,
+    RetryScheduledEvent,
+)
+from kochava_segment.delivery.outbox import (
+    LaneResult,
+    LeasedLane,
+    LeasedRequest,
+    Outbox,
+    Settled,
+)
+from kochava_segment.delivery.rate import RateLimiter
+from kochava_segment.delivery.retry import ACTIONS, RetryPolicy
+from kochava_segment.delivery.transport import Transport
+from kochava_segment.errors import OutboxError
+from kochava_segment.request import KochavaRequest
+
+_logger = logging.getLogger("kochava_segment.relay")
+
+_POLL = 0.25  # seconds between looks for what other processes have put in, or what is due again
+_GATHER = 0.002  # seconds in which more results may come, to be settled in the same transaction
+_PER_LANE = 16
+_PURGE_EVERY = 60.0
+_AFTER_FAILURE = 1.0  # seconds until an outbox that cannot be written is tried again
+_SLOWED_FOR = 1.0  # seconds that an app rests after a 429 that does not say how long
+_STOP_AT_EXIT = 5.0
+_OUTCOMES = {
+    "delivered": "accepted",
+    "rejected": "Rejected",
+    "exhausted": "RetriesExhausted",
+    "ambiguous": "AmbiguousDelivery",
+}
+TOKEN_EXPIRED = "sent, but its AdServices token was older than the 24 h that Apple grants"  # noqa: S105
+
+
+@frozen(kw_only=True)
+class RelaySettings:
+    """How a relay works.
+
+    Attributes:
+        workers: How many requests are posted at once.
+        lease: Seconds after which the others take back what a relay that died has leased.
+        retry: When to try again and when to give up; waiting counts against its deadline.
+        max_rate: Requests a second; None for no limit.
+    """
+
+    workers: int = 16
+    lease: float = 10.0
+    retry: RetryPolicy = RetryPolicy()
+    max_rate: float | None = None
+
+
+class Relay:
+    """Posts what an outbox holds, until it is stopped. Several may share a file.
+
+    Args:
+        outbox: What is drained.
+        transport: Posts a request once.
+        prepare: Makes a stored request ready: its endpoint and its signature.
+        credentials: A digest of the credentials it signs with, to tell whether they were mended.
+        settings: How it works.
+        hooks: Whom to tell.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        transport: Transport,
+        *,
+        prepare: Callable[[KochavaRequest], KochavaRequest],
+        credentials: bytes = b"",
+        settings: RelaySettings | None = None,
+        hooks: Sequence[DeliveryHook] = (),
+    ) -> None:
+        self._outbox = outbox
+        self._transport = transport
+        self._prepare = prepare
+        self._credentials = credentials
+        self._settings = settings or RelaySettings()
+        self._hooks = Hooks(hooks)
+        policy = self._settings.retry
+        self._give_up = tuple(a for a in ACTIONS if policy.after_maybe_sent(a) != "retry")
+        self._most_in_flight = max(32, 4 * self._settings.workers)
+        self.after_fork()
+        renew_after_fork(self)
+        _relays.add(self)
+
+    def after_fork(self) -> None:
+        """Be as new: the threads are the parent's, and so is what they have leased."""
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._stop_by = 0.0
+        self._limiter = RateLimiter(self._settings.max_rate)
+        self._ready: SimpleQueue[LeasedLane | None] = SimpleQueue()
+        self._results: SimpleQueue[_Worked | None] = SimpleQueue()
+        self._unsettled: list[_Worked] = []
+        self._out = 0  # requests that workers have
+        self._relay: int | None = None
+        self._renew_at = self._purge_at = 0.0
+        self._purged_up_to = 0
+        self._idle = False
+        self._looked = threading.Event()
+        self._blocked: dict[str, float] = {}  # apps that rest, and until when
+        self._blocks_stored: set[str] = set()
+        self._failure: str | None = None
+
+    def wait_until_started(self, timeout: float) -> None:
+        """Wait until it has had a first look at the outbox: what was paused may go on by then."""
+        self._looked.wait(timeout)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is running, and the outbox lets it work."""
+        thread = self._thread
+        return thread is not None and thread.is_alive() and self._failure is None
+
+    def start(self) -> None:
+        """Run in the background. Does nothing where it runs already."""
+        with self._lock:
+            if self._thread is not None or self._stop.is_set():
+                return
+            self._thread = threading.Thread(target=self._run, name="kochava-relay", daemon=True)
+            for number in range(self._settings.workers):
+                threading.Thread(
+                    target=self._work, name=f"kochava-relay-{number}", daemon=True
+                ).start()
+            self._thread.start()
+        _stop_before_a_child_of_multiprocessing_ends()
+
+    def wake(self) -> None:
+        """Something was put into the outbox: look now."""
+        if self._idle:
+            self._idle = False
+            self._results.put(None)
+
+    def stop(self, timeout: float = _STOP_AT_EXIT) -> bool:
+        """Finish what is being posted, write down what became of it, and end.
+
+        Args:
+            timeout: Seconds that this may take. What is not answered by then stays leased until the
+                lease runs out, and counts as perhaps sent.
+
+        Returns:
+            Whether everything could be finished.
+        """
+        with self._lock:
+            thread = self._thread
+            self._stop_by = time.monotonic() + timeout
+            self._stop.set()
+        if thread is None:
+            return True
+        self._results.put(None)
+        thread.join(timeout + 1.0)
+        return self._out == 0 and not thread.is_alive()
+
+    # The thread that leases and settles.
+
+    def _run(self) -> None:
+        while True:
+            self._gather()
+            if self._stop.is_set() and (self._out == 0 or time.monotonic() > self._stop_by):
+                break
+            self._turn()
+        self._turn()  # settles the last results, and leaves if nothing is out
+        for _ in range(self._settings.workers):
+            self._ready.put(None)
+
+    def _gather(self) -> None:
+        """Wait for results, or for something to do."""
+        timeout = _POLL
+        if self._stop.is_set():
+            timeout = max(0.0, min(timeout, self._stop_by - time.monotonic()))
+        elif self._failure is not None:
+            timeout = _AFTER_FAILURE
+        try:
+            self._take(self._results.get(timeout=timeout))
+            if not self._ready.empty():  # the workers are busy, so that there is time for more
+                time.sleep(_GATHER)
+            while True:
+                self._take(self._results.get_nowait())
+        except Empty:
+            return
+
+    def _take(self, worked: _Worked | None) -> None:
+        if worked is not None:
+            self._unsettled.append(worked)
+            self._out -= len(worked.lane.requests)
+
+    def _turn(self) -> None:
+        self._idle = True  # from here on, whoever puts something in has to wake us
+        settled = [(worked, self._result(worked)) for worked in self._unsettled]
+        try:
+            with self._outbox.file.writing() as cursor:
+                leased = self._transact(cursor, settled)
+        except OutboxError as error:
+            # The results are kept, and settled when the outbox can be written again.
+            if self._failure != str(error):
+                self._failure = str(error)
+                _logger.error("the relay waits: %s", error)  # noqa: TRY400  # no traceback
+            self._looked.set()
+            return
+        self._looked.set()
+        if self._failure is not None:
+            self._failure = None
+            _logger.warning("the relay goes on: the outbox can be written again")
+        self._unsettled.clear()
+        for worked, result in settled:
+            self._tell(worked, result)
+        for lane in leased:
+            if lane.app_guid in self._blocks_stored:  # and the outbox says that it is over
+                self._blocks_stored.discard(lane.app_guid)
+                self._blocked.pop(lane.app_guid, None)
+            self._out += len(lane.requests)
+            self._ready.put(lane)
+
+    def _transact(
+        self, cursor: Any, settled: Sequence[tuple[_Worked, LaneResult]]
+    ) -> list[LeasedLane]:
+        relay = self._keep_lease(cursor)
+        repeated = self._outbox.settle(cursor, relay, (result for _, result in settled))
+        if repeated:
+            _logger.warning("%d requests were sent twice: the lease had run out", repeated)
+        for worked, _ in settled:
+            self._store_block(cursor, worked)
+        if time.monotonic() > self._purge_at:
+            self._purge(cursor)
+        if self._stop.is_set():
+            if self._out == 0:
+                self._outbox.leave(cursor, relay)
+            return []
+        room = self._most_in_flight - self._out
+        if room < self._most_in_flight // 4:
+            return []
+        return self._outbox.lease(cursor, relay, requests=room, per_lane=_PER_LANE)
+
+    def _keep_lease(self, cursor: Any) -> int:
+        now, lease = time.monotonic(), self._settings.lease
+        if self._relay is not None and now < self._renew_at:
+            return self._relay
+        if self._relay is not None and not self._outbox.renew(cursor, self._relay, lease):
+            _logger.warning("the lease had run out: this process stood still for over %s s", lease)
+            self._relay = None
+        if self._relay is None:
+            name = f"{socket.gethostname()}:{os.getpid()}"
+            self._relay = self._outbox.register(cursor, name, lease)
+            for guid in self._outbox.resume_with(cursor, self._credentials):
+                _logger.error(
+                    "app %s… is paused: Kochava refused these very credentials. Mend them, or say "
+                    "that they are right now: kochava-segment outbox retry --state paused",
+                    guid[:6],
+                )
+        for name, count in self._outbox.recover(cursor, self._relay, give_up=self._give_up):
+            _logger.warning("relay %s died; %d requests may have been sent", name, count)
+        self._renew_at = now + lease / 3
+        return self._relay
+
+    def _store_block(self, cursor: Any, worked: _Worked) -> None:
+        guid = worked.lane.app_guid
+        for _, attempt in worked.attempts:
+            if attempt.verdict is Verdict.CREDENTIALS:
+                self._outbox.pause(cursor, guid, self._credentials)
+                self._blocks_stored.add(guid)
+            elif attempt.status == 429:
+                self._outbox.slow_down(cursor, guid, self._rest(attempt))
+                self._blocks_stored.add(guid)
+
+    def _purge(self, cursor: Any) -> None:
+        following = self._outbox.purge_old(cursor, self._purged_up_to)
+        self._purged_up_to = following or 0
+        self._purge_at = time.monotonic() + (_PURGE_EVERY if following is None else 0.0)
+
+    def _result(self, worked: _Worked) -> LaneResult:
+        settled, wait = [], 0.0
+        for leased, attempt in worked.attempts:
+            one, wait = judge(leased, attempt, self._settings.retry)
+            settled.append(one)
+        attempted = len(worked.attempts)
+        return LaneResult(
+            lane=worked.lane,
+            settled=tuple(settled),
+            unsent=tuple(leased.id for leased in worked.lane.requests[attempted:]),
+            wait=wait,
+        )
+
+    def _rest(self, attempt: Attempt) -> float:
+        asked = attempt.retry_after
+        return _SLOWED_FOR if asked is None else min(asked, self._settings.retry.retry_after_cap)
+
+    # The threads that post.
+
+    def _work(self) -> None:
+        ready, results = self._ready, self._results
+        while (lane := ready.get()) is not None:
+            attempts: list[tuple[LeasedRequest, Attempt]] = []
+            for leased in lane.requests:
+                if not self._may_post(lane.app_guid):
+                    break
+                attempt = make_attempt(self._transport, self._prepare(leased.request))
+                attempts.append((leased, attempt))
+                self._learn_from(lane.app_guid, attempt)
+                self._tell_attempt(leased, attempt)
+                if attempt.verdict in (Verdict.RETRY, Verdict.CREDENTIALS):
+                    break  # what comes after it in this lane has to wait for it
+            results.put(_Worked(lane, attempts))
+
+    def _may_post(self, app_guid: str) -> bool:
+        if self._blocked.get(app_guid, 0.0) > time.monotonic():
+            return False
+        wait = self._limiter.reserve()
+        return not (self._stop.wait(wait) if wait else self._stop.is_set())
+
+    def _learn_from(self, app_guid: str, attempt: Attempt) -> None:
+        if attempt.verdict is Verdict.ACCEPTED:
+            self._limiter.speed_up()
+        elif attempt.verdict is Verdict.CREDENTIALS:
+            if app_guid not in self._blocked:
+                _logger.error(
+                    "app %s… is paused: Kochava refused its credentials (status %s). Nothing is lost: "
+                    "mend api_key and api_secret and restart the relay",
+                    app_guid[:6],
+                    attempt.status,
+                )
+            self._blocked[app_guid] = float("inf")
+        elif attempt.status == 429:
+            self._limiter.slow_down()
+            self._blocked[app_guid] = time.monotonic() + self._rest(attempt)
+
+    # Hooks.
+
+    def _tell_attempt(self, leased: LeasedRequest, attempt: Attempt) -> None:
+        self._hooks.attempt(
+            AttemptEvent(
+                message_id=leased.request.message_id,
+                action=leased.request.action,
+                attempt=leased.attempts + 1,
+                status=attempt.status,
+                detail=attempt.detail if attempt.status is None else str(attempt.verdict),
+                elapsed=attempt.elapsed,
+                maybe_sent=attempt.maybe_sent,
+            )
+        )
+
+    def _tell(self, worked: _Worked, result: LaneResult) -> None:
+        for (leased, attempt), settled in zip(worked.attempts, result.settled, strict=True):
+            outcome = _OUTCOMES.get(settled.state)
+            if outcome is not None:
+                self._hooks.outcome(
+                    OutcomeEvent(
+                        message_id=leased.request.message_id,
+                        action=leased.request.action,
+                        outcome=outcome,
+                        attempts=settled.attempts,
+                        status=settled.status,
+                        elapsed=settled.waited + attempt.elapsed,
+                    )
+                )
+            elif attempt.verdict is Verdict.RETRY:
+                self._hooks.retry_scheduled(
+                    RetryScheduledEvent(
+                        message_id=leased.request.message_id,
+                        action=leased.request.action,
+                        attempt=settled.attempts,
+                        status=settled.status,
+                        wait=result.wait,
+                    )
+                )
+
+
+@frozen
+class _Worked:
+    """What a worker did with a lane: the attempts it made, in order."""
+
+    lane: LeasedLane
+    attempts: Sequence[tuple[LeasedRequest, Attempt]]
+
+
+def judge(leased: LeasedRequest, attempt: Attempt, policy: RetryPolicy) -> tuple[Settled, float]:
+    """What an attempt makes of a request, and for how many seconds its lane is left alone."""
+    if attempt.verdict is Verdict.CREDENTIALS:  # the app is paused, and nothing is held against it
+        counted, wait, state = leased.attempts, 0.0, "waiting"
+    else:
+        counted = leased.attempts + (attempt.retry_after is None)
+        state, wait = _STATES[attempt.verdict](leased, attempt, counted, policy)
+    maybe_sent = leased.maybe_sent + attempt.maybe_sent
+    if maybe_sent and state in ("rejected", "exhausted"):
+        state = "ambiguous"
+    reason: str | None = attempt.detail
+    if state == "delivered":
+        expires_at = leased.token_expires_at
+        reason = TOKEN_EXPIRED if expires_at is not None and expires_at < time.time() else None
+    settled = Settled(
+        id=leased.id,
+        state=state,
+        attempts=counted,
+        waited=leased.waited + wait,
+        maybe_sent=maybe_sent,
+        status=attempt.status,
+        reason=reason,
+    )
+    return settled, wait
+
+
+def _again(
+    leased: LeasedRequest, attempt: Attempt, counted: int, policy: RetryPolicy
+) -> tuple[str, float]:
+    if attempt.maybe_sent and policy.after_maybe_sent(leased.request.action) != "retry":
+        return "ambiguous", 0.0
+    # Only what was waited counts against the deadline: clocks are turned, and processes restart.
+    wait = policy.wait(
+        counted=counted,
+        failures=counted + 1,
+        asked=attempt.retry_after,
+        elapsed=leased.waited,
+    )
+    return ("exhausted", 0.0) if wait is None else ("waiting", wait)
+
+
+_STATES: dict[Verdict, Callable[[LeasedRequest, Attempt, int, RetryPolicy], tuple[str, float]]] = {
+    Verdict.ACCEPTED: lambda *_: ("delivered", 0.0),
+    Verdict.REJECTED: lambda *_: ("rejected", 0.0),
+    Verdict.RETRY: _again,
+}
+
+
+_relays: WeakSet[Relay] = WeakSet()
+
+
+def _stop_all(relays: Iterable[Relay] = _relays) -> None:
+    running = [relay for relay in relays if relay.alive]
+    for relay in running:
+        relay.stop()
+
+
+atexit.register(_stop_all)
+
+
+def _stop_before_a_child_of_multiprocessing_ends() -> None:
+    # Such children leave by os._exit, past atexit.
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and util._current_process_is_child:  # noqa: SLF001
+        util.Finalize(None, _stop_all, exitpriority=100)
