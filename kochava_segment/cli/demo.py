@@ -124,10 +124,9 @@ def _summarise(console: Console, outcomes: list[Outcome], kochava: KochavaEmulat
     for kind, count in counts.items():
         console.print(f"  {count:>2} {kind:<12} {_MEANINGS[kind]}")
     errors = sum(complaint.severity == "error" for complaint in kochava.complaints)
-    console.print(
-        f"\nThe local Kochava checked {len(kochava.requests)} signed requests against Kochava's "
-        f"documents. Errors found: {errors}. It is no proof of what the real Kochava does."
-    )
+    checked = f"{len(kochava.requests)} signed requests against Kochava's documents"
+    console.print(f"\nThe local Kochava checked {checked}.")
+    console.print(f"Errors found: {errors}. It is no proof of what the real Kochava does.")
     console.print("\nNext, with messages of yours (nothing is sent):")
     console.print("  kochava-segment map --app-guid YOUR_APP_GUID events.jsonl", soft_wrap=True)
 

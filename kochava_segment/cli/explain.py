@@ -14,7 +14,10 @@ from kochava_segment.errors import ConfigurationError, MappingError
 
 @click.command(cls=SectionedCommand, short_help="Explain each field of the request of one message.")
 @click.argument(
-    "file", default="-", metavar="[FILE]", type=click.Path(exists=True, allow_dash=True)
+    "file",
+    default="-",
+    metavar="[FILE]",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
 )
 @destination_options
 def explain(load: Callable[..., KochavaDestination], file: str) -> None:

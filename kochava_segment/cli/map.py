@@ -28,7 +28,10 @@ _HIDDEN = "***"
     "map", cls=SectionedCommand, short_help="Show what messages become. Nothing is sent."
 )
 @click.argument(
-    "files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, allow_dash=True)
+    "files",
+    nargs=-1,
+    metavar="[FILE]...",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
 )
 @destination_options
 def map_command(load: Callable[..., KochavaDestination], files: tuple[str, ...]) -> None:

@@ -8,29 +8,20 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import re
 import sys
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from itertools import chain
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, cast
 
+import click
 from attrs import frozen
 
+from kochava_segment.cli.documents import Lines, documents
 from kochava_segment.errors import InvalidEventPayload, Problem
 from kochava_segment.mapping.paths import join
 
 STDIN = "-"
-MAX_LINE_BYTES = 64 * 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
-_BOM = b"\xef\xbb\xbf"
-
-
-class _Lines(Protocol):
-    """What is read by lines."""
-
-    def readline(self, size: int | None = -1, /) -> bytes: ...
 
 
 @frozen(kw_only=True)
@@ -63,119 +54,40 @@ def read_entries(files: Iterable[str]) -> Iterator[Entry]:
     for name in files or (STDIN,):
         file = None if name == STDIN else name
         with ExitStack() as stack:
-            raw = sys.stdin.buffer if file is None else stack.enter_context(open(file, "rb"))  # noqa: PTH123
-            for line, text in _documents(_decompressed(raw, stack)):
-                yield _entry(line, text, file)
+            raw = _standard_input() if file is None else _opened(file, stack)
+            for line, document in documents(_decompressed(raw, stack)):
+                yield from _entries(line, document, file)
 
 
-def _decompressed(raw: IO[bytes], stack: ExitStack) -> _Lines:
+def _standard_input() -> IO[bytes]:
+    # Python has None there if the process was started without one.
+    if sys.stdin is None:
+        raise click.UsageError("there is no standard input: name a FILE")
+    if sys.stdin.isatty():
+        click.echo("reading messages from the terminal; end with Ctrl-D", err=True)
+    return sys.stdin.buffer
+
+
+def _opened(file: str, stack: ExitStack) -> IO[bytes]:
+    try:
+        return stack.enter_context(open(file, "rb"))  # noqa: PTH123  # as the user wrote it
+    except OSError as error:
+        raise click.FileError(file, error.strerror) from None
+
+
+def _decompressed(raw: IO[bytes], stack: ExitStack) -> Lines:
     buffered = cast("io.BufferedReader", raw)  # as are files and sys.stdin.buffer
     if buffered.peek(2)[:2] != _GZIP_MAGIC:
         return buffered
-    file = gzip.GzipFile(fileobj=buffered)
-    stack.callback(file.close)
-    return file
+    return stack.enter_context(gzip.GzipFile(fileobj=buffered))
 
 
-def _documents(stream: _Lines) -> Iterator[tuple[int, bytes | InvalidEventPayload]]:
-    """The JSON documents of a stream, each with the line at which it starts."""
-    lines = _lines(stream)
-    for number, line in lines:
-        if not isinstance(line, bytes):
-            yield number, line
-            continue
-        line = line.removeprefix(_BOM) if number == 1 else line  # noqa: PLW2901
-        if not line.strip():
-            continue
-        if line.lstrip().startswith(b"[") and not _is_json(line, dict):
-            yield from _array(number, [line, *_remaining(lines)])
-        elif line.rstrip().endswith((b"{", b",", b"[")) and not _is_json(line, dict):
-            yield from _indented(number, [line, *_remaining(lines)])
-        else:
-            yield number, line
-            yield from (
-                (n, rest) for n, rest in lines if not isinstance(rest, bytes) or rest.strip()
-            )
+def _entries(line: int, document: bytes | str, file: str | None) -> Iterator[Entry]:
+    if isinstance(document, str):
+        yield Entry(line=line, file=file, text="", error=_unreadable(document))
         return
-
-
-def _remaining(lines: Iterator[tuple[int, bytes | InvalidEventPayload]]) -> Iterator[bytes]:
-    # What cannot be read inside of an array ends it; a line of its own cannot stand for it there.
-    for _, line in lines:
-        if isinstance(line, bytes):
-            yield line
-
-
-def _lines(stream: _Lines) -> Iterator[tuple[int, bytes | InvalidEventPayload]]:
-    number = 0
-    while True:
-        number += 1
-        try:
-            line = stream.readline(MAX_LINE_BYTES)
-            if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
-                while line and not line.endswith(b"\n"):
-                    line = stream.readline(MAX_LINE_BYTES)
-                yield number, _unreadable(f"is longer than {MAX_LINE_BYTES} bytes")
-                continue
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            yield number, _unreadable("is where the gzip data breaks off; the rest cannot be read")
-            return
-        if not line:
-            return
-        yield number, line
-
-
-def _indented(first: int, lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
-    """One document over several lines, if that is what it is; else JSON lines after all."""
-    whole = b"".join(lines)
-    if _is_json(whole, dict):
-        yield first, whole
-    else:
-        yield from ((first + n, line) for n, line in enumerate(lines) if line.strip())
-
-
-# Strings as one token, so that brackets and commas inside of them do not count.
-_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
-
-
-def _array(first: int, lines: list[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The elements of an array, also of one in which some are broken."""
-    text = b"".join(lines).decode("utf-8", "surrogateescape")
-    start = text.index("[") + 1
-    line, counted, depth = first, 0, 0
-    for token in chain(_TOKENS.finditer(text, start), (None,)):
-        mark = "]" if token is None else token.group()
-        if mark in "[{":
-            depth += 1
-        elif depth and mark in "]}":
-            depth -= 1
-        elif mark in ",]":
-            end = len(text) if token is None else token.start()
-            element = text[start:end]
-            begin = start + len(element) - len(element.lstrip())
-            line, counted = line + text.count("\n", counted, begin), begin
-            if element.strip():
-                yield line, element.strip().encode("utf-8", "surrogateescape")
-            start = end + 1
-            if mark == "]":
-                break
-    for rest in text[start:].splitlines():
-        if rest.strip():
-            yield first + len(lines) - 1, rest.encode("utf-8", "surrogateescape")
-
-
-def _is_json(text: bytes, kind: type) -> bool:
     try:
-        return isinstance(json.loads(text), kind)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _entry(line: int, document: bytes | InvalidEventPayload, file: str | None) -> Entry:
-    if isinstance(document, InvalidEventPayload):
-        return Entry(line=line, file=file, text="", error=document)
-    try:
-        message = json.loads(document, object_pairs_hook=_without_duplicates)
+        messages = _parsed(document.decode("utf-8"))
     except InvalidEventPayload as error:
         problem = error
     except UnicodeDecodeError as error:
@@ -187,9 +99,32 @@ def _entry(line: int, document: bytes | InvalidEventPayload, file: str | None) -
     except RecursionError:
         problem = _unreadable("is nested too deeply to be read")
     else:
-        return Entry(line=line, file=file, message=_unwrapped(message))
+        for message in messages:
+            yield Entry(line=line, file=file, message=_unwrapped(message))
+        return
     text = document.decode("utf-8", "backslashreplace").rstrip("\r\n")
-    return Entry(line=line, file=file, text=text, error=problem)
+    yield Entry(line=line, file=file, text=text, error=problem)
+
+
+def _parsed(text: str) -> list[Any]:
+    """What stands on a line: one document, or several objects without anything between them."""
+    try:
+        return [_DECODER.decode(text)]
+    except json.JSONDecodeError as error:
+        # Some pipelines write objects so. Anything else after a document is a broken one.
+        if error.msg != "Extra data" or text[error.pos] != "{":
+            raise
+        found, position = [], _after_space(text, 0)
+        while position < len(text):
+            try:
+                message, end = _DECODER.raw_decode(text, position)
+            except json.JSONDecodeError:
+                raise error from None
+            if not isinstance(message, dict):
+                raise
+            found.append(message)
+            position = _after_space(text, end)
+        return found
 
 
 def _unwrapped(message: Any) -> Any:
@@ -197,6 +132,10 @@ def _unwrapped(message: Any) -> Any:
     if isinstance(message, dict) and message.keys() >= {"outcome", "message"}:
         return message["message"]
     return message
+
+
+def _after_space(text: str, position: int) -> int:
+    return position + len(text[position:]) - len(text[position:].lstrip())
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -211,3 +150,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _unreadable(detail: str) -> InvalidEventPayload:
     return InvalidEventPayload([Problem("message", detail)])
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates)

@@ -31,7 +31,10 @@ _GOOD = (OutcomeKind.ACCEPTED, OutcomeKind.FILTERED)
 
 @click.command(cls=SectionedCommand, short_help="Send messages and say what became of each.")
 @click.argument(
-    "files", nargs=-1, metavar="[FILE]...", type=click.Path(exists=True, allow_dash=True)
+    "files",
+    nargs=-1,
+    metavar="[FILE]...",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
 )
 @click.option(
     "--failed",

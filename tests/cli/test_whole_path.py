@@ -22,7 +22,7 @@ def test_demo_explains_every_message():
     result = run("demo")
     assert result.returncode == 0, result.stderr
     assert "7 accepted" in result.stdout
-    assert "found 0 errors" in result.stdout
+    assert "Errors found: 0" in result.stdout
 
 
 def test_map_goes_on_after_a_broken_line():

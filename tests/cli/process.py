@@ -1,0 +1,46 @@
+"""The command line as a user runs it: as processes."""
+
+import os
+import subprocess
+import sys
+
+COMMAND = (sys.executable, "-m", "kochava_segment")
+
+
+def environment(**variables):
+    """The environment without options of ours in it, and with some variables set."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("KOCHAVA_SEGMENT_")
+    }
+    return {**kept, "COLUMNS": "80", **variables}
+
+
+def run(*arguments, stdin="", env=None, timeout=60, text=True, **options):
+    """Run a command to its end."""
+    if text and isinstance(stdin, bytes):
+        raise TypeError("bytes need text=False")
+    if "stdin_file" in options:
+        options["stdin"] = options.pop("stdin_file")
+    else:
+        options["input"] = stdin
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=text,
+        timeout=timeout,
+        check=False,
+        env=env or environment(),
+        **options,
+    )
+
+
+def start(*arguments, env=None, **options):
+    """Start a command, its output in pipes."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env or environment(),
+        **options,
+    )
