@@ -10,7 +10,6 @@ from kochava_segment import (
     RetriesExhausted,
     RetryPolicy,
 )
-from kochava_segment.delivery.signing import Credentials, auth_headers
 from kochava_segment.emulator import Faults
 from tests.messages import ios
 
@@ -77,32 +76,3 @@ def test_nobody_listens():
         pytest.raises(RetriesExhausted),
     ):
         destination.send(ios())
-
-
-def test_the_vector_of_the_signature():
-    body = (
-        rb'{"action":"install","kochava_app_id":"koconversionsdemo174ea19bc63928c",'
-        rb'"app_ver":"3.3.0","data":{"origination_ip":"69.224.141.77","device_ua":'
-        rb'"Mozilla\/5.0 (iPhone)","device_ver":"iPhone-iOS-9.3.4","device_ids":'
-        rb'{"idfa":"kochava-test-idfa-2015-12-09-12"}}}'
-    )
-    credentials = Credentials("AAAAAAAA-BBBB-CCCC-DDDD-EEEEEEEEEEEE", "example-secret")
-    assert auth_headers(body, credentials)["Kochava-Auth-Token"] == (
-        "a3aee836a416623b732152385ffb9e298373ef500b42867d7b0683bbb4c94964"
-    )
-
-
-def test_many_messages_and_a_poisoned_one(kochava_emulator, destination):
-    messages = [ios(messageId=str(n), context__device__id=f"d{n % 7}") for n in range(100)]
-    messages[50] = {"type": "track", "event": object()}
-    outcomes = sorted(destination.send_many(messages), key=lambda outcome: outcome.index)
-    assert [outcome.index for outcome in outcomes] == list(range(100))
-    assert {o.index: o.kind.value for o in outcomes if o.kind != "accepted"} == {50: "invalid"}
-    for device in range(7):
-        sent = [
-            request.payload["data"]["usertime"]
-            for request in kochava_emulator.accepted
-            if request.payload["kochava_device_id"] == f"d{device}"
-        ]
-        assert len(sent) == len([n for n in range(100) if n % 7 == device and n != 50])
-    kochava_emulator.assert_no_complaints()

@@ -137,3 +137,19 @@ def test_success_without_a_429_changes_nothing(clock):
     limited.speed_up()
     unlimited.speed_up()
     assert (limited.rate, unlimited.rate) == (5.0, None)
+
+
+@pytest.mark.parametrize("what", ["reserve", "speed_up"])
+def test_a_limit_that_another_thread_lifts_meanwhile_limits_nobody(clock, what):
+    limiter = RateLimiter(None, clock)
+    limiter.slow_down()
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(getattr(limiter, what)()))
+    with limiter._lock:
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive()
+        limiter._rate = None
+    waiting.join(5)
+    assert answers == [0.0 if what == "reserve" else None]
+    assert limiter.rate is None

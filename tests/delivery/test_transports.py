@@ -215,6 +215,18 @@ def test_headers_that_trickle_over_the_deadline_may_have_been_sent(make):
         assert time.monotonic() - began < 1.5
 
 
+def test_an_answer_that_never_begins_may_have_been_sent(make):
+    def serve(connection):
+        read_request(connection)
+        while True:  # until the client hangs up
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    with RawServer(serve) as server:
+        began = time.monotonic()
+        assert failure_of(make(timeout=(2.0, 0.3)), server.url).maybe_sent
+        assert time.monotonic() - began < 1.5
+
+
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1", b"220 smtp.example ESMTP\r\n\r\n"])
 def test_an_answer_that_is_no_http_may_have_been_sent(make, answer):
     def serve(connection):
