@@ -132,13 +132,16 @@ def _filters() -> str:
 # The options
 
 
-def _options(*, delivery: bool) -> str:
+# Options lists them in this order; each of these begins a group.
+_GROUPS = {"app_guid": "mapping", "endpoint": "delivery", "outbox": "outbox"}
+
+
+def _options(group: str) -> str:
     rows = []
-    # Options lists what the mapping reads first; the endpoint begins what the delivery reads.
-    of_delivery = False
+    current = ""
     for field in attrs.fields(Options):
-        of_delivery = of_delivery or field.name == "endpoint"
-        if of_delivery == delivery:
+        current = _GROUPS.get(field.name, current)
+        if current == group:
             rows.append(_option(field))
     return table(("Option", "Environment, command line", "Written", "Default", "Meaning"), rows)
 
@@ -164,10 +167,20 @@ def _default(field: attrs.Attribute[Any]) -> str:
     if isinstance(default, bool):
         return str(default).lower()
     if attrs.has(type(default)):
-        return f"[its defaults](#{field.name.replace('_', '-')})"
+        return _own_defaults(field.name, default)
     if isinstance(default, tuple):
         return ", ".join(code(item if isinstance(item, str) else _shown(item)) for item in default)
     return code(str(default))
+
+
+def _own_defaults(name: str, value: Any) -> str:
+    """A value that is made of fields: what it has otherwise than its class, else a link."""
+    others = [
+        f"{field.name}={getattr(value, field.name)}"
+        for field in attrs.fields(type(value))
+        if getattr(value, field.name) != field.default
+    ]
+    return codes(others) if others else f"[its defaults](#{name.replace('_', '-')})"
 
 
 def _shown(item: object) -> str:
@@ -258,8 +271,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "error-tree": _error_tree,
     "extras": _extras,
     "filters": _filters,
-    "options-delivery": lambda: _options(delivery=True),
-    "options-mapping": lambda: _options(delivery=False),
+    "options-delivery": lambda: _options("delivery"),
+    "options-mapping": lambda: _options("mapping"),
+    "options-outbox": lambda: _options("outbox"),
     "platforms": _platforms,
     "postback-fields": _postback_fields,
     "public-names": _public_names,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         OutcomeEvent,
         RetryScheduledEvent,
     )
+    from kochava_segment.delivery.outbox import Outbox
+    from kochava_segment.delivery.outbox_inspection import OutboxStatus
     from kochava_segment.delivery.requests_transport import RequestsTransport
     from kochava_segment.delivery.retry import RetryPolicy
     from kochava_segment.delivery.transport import (
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
         Transport,
     )
     from kochava_segment.destination import KochavaDestination
+    from kochava_segment.durable import Forgotten
     from kochava_segment.errors import (
         AmbiguousDelivery,
         ConfigurationError,
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
         InvalidEventPayload,
         KochavaSegmentError,
         MappingError,
+        OutboxError,
+        OutboxFull,
+        OutboxUnavailable,
+        OutboxUnusable,
         Problem,
         Rejected,
         RetriesExhausted,
@@ -64,6 +71,7 @@ __all__ = [
     "ExplainedField",
     "Explanation",
     "FilterReason",
+    "Forgotten",
     "InvalidEventPayload",
     "KochavaDestination",
     "KochavaRequest",
@@ -73,6 +81,12 @@ __all__ = [
     "MappingError",
     "MappingWarning",
     "Options",
+    "Outbox",
+    "OutboxError",
+    "OutboxFull",
+    "OutboxStatus",
+    "OutboxUnavailable",
+    "OutboxUnusable",
     "Outcome",
     "OutcomeEvent",
     "OutcomeKind",
@@ -100,10 +114,13 @@ _MODULES = {
         "OutcomeEvent",
         "RetryScheduledEvent",
     ),
+    "delivery.outbox": ("Outbox",),
+    "delivery.outbox_inspection": ("OutboxStatus",),
     "delivery.requests_transport": ("RequestsTransport",),
     "delivery.retry": ("RetryPolicy",),
     "delivery.transport": ("DryRunTransport", "RecordingTransport", "Transport"),
     "destination": ("KochavaDestination",),
+    "durable": ("Forgotten",),
     "errors": (
         "AmbiguousDelivery",
         "ConfigurationError",
@@ -115,6 +132,10 @@ _MODULES = {
         "InvalidEventPayload",
         "KochavaSegmentError",
         "MappingError",
+        "OutboxError",
+        "OutboxFull",
+        "OutboxUnavailable",
+        "OutboxUnusable",
         "Problem",
         "Rejected",
         "RetriesExhausted",
