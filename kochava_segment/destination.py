@@ -447,6 +447,28 @@ class KochavaDestination:
         """
         return self._queue().forget(user_id)
 
+    def start_relay(self) -> None:
+        """Send what the outbox holds in the background; the first `enqueue` does this by itself.
+
+        Raises:
+            ConfigurationError: if the option `outbox` is not set.
+        """
+        self._queue().relay.start()
+
+    def stop_relay(self, timeout: float = 5.0) -> bool:
+        """Finish what is being posted and stop sending; what waits stays in the outbox.
+
+        Args:
+            timeout: Seconds that this may take.
+
+        Returns:
+            Whether everything under way could be finished.
+
+        Raises:
+            ConfigurationError: if the option `outbox` is not set.
+        """
+        return self._queue().relay.stop(timeout)
+
     @property
     def outbox(self) -> Outbox:
         """The outbox, for `kochava_segment.delivery.outbox_inspection`.

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -91,13 +92,10 @@ class DurableQueue:
                 when_full=options.when_full,
             ),
         )
-        self.directory: DeviceDirectory | None = None
-        if options.devices:
-            self.directory = DeviceDirectory(
-                self.outbox.file,
-                per_user=options.devices_per_user,
-                days=options.devices_days,
-            )
+        # Always there to forget; used for anything else only where that was asked for.
+        self.directory = DeviceDirectory(
+            self.outbox.file, per_user=options.devices_per_user, days=options.devices_days
+        )
         self.relay = Relay(
             self.outbox,
             transport,
@@ -148,7 +146,7 @@ class DurableQueue:
                 outcomes[index] = Outcome.of_error(index, error)
         if prepared:
             entries = [entry for _, one in prepared for entry in one.entries]
-            new = iter(self.outbox.put(entries, also=_remember_all(self.directory, prepared)))
+            new = iter(self.outbox.put(entries, also=partial(self._remember, prepared)))
             for index, one in prepared:
                 # All of them, so that each is taken off the iterator.
                 stored = [next(new) for _ in one.entries]
@@ -178,7 +176,7 @@ class DurableQueue:
             raise InvalidEventPayload([problem]) from None
 
     def _map(self, raw: Mapping[str, Any]) -> _Prepared:
-        if self.directory is None:
+        if not self._options.devices:
             request = mapper.map_message(raw, self._options)
             return _Prepared(entries=(NewEntry(request=request, user_id=_user_id(raw)),))
         message = Message(raw, self._options)
@@ -201,6 +199,19 @@ class DurableQueue:
             user_id=user_id,
             anonymous_id=anonymous_id,
         )
+
+    def _remember(self, prepared: Sequence[tuple[int, _Prepared]], cursor: sqlite3.Cursor) -> None:
+        for _, one in prepared:
+            if one.device is not None:
+                known = KnownDevice(
+                    app_guid=one.device.app_guid,
+                    platform=one.device.platform,
+                    kochava_device_id=one.device.kochava_device_id,
+                    device_ids=one.device.known_ids,
+                )
+                self.directory.remember(
+                    cursor, known, user_id=one.user_id, anonymous_id=one.anonymous_id
+                )
 
     def wake(self) -> None:
         """See to it that the relay works, if it is this process that is to run one."""
@@ -235,7 +246,7 @@ class DurableQueue:
 
     def forget(self, user_id: str, message_id: str | None = None) -> Forgotten:
         """See `KochavaDestination.forget`."""
-        devices = [] if self.directory is None else self.directory.devices_of(user_id)
+        devices = self.directory.devices_of(user_id)
         requests = [
             request
             for known in devices
@@ -244,7 +255,7 @@ class DurableQueue:
         with self.outbox.file.writing() as cursor:
             keys = [_device(known).ordering_key for known in devices]
             discarded = discard_user(cursor, user_id, keys, _FORGOTTEN)
-            forgotten = 0 if self.directory is None else self.directory.forget(cursor, user_id)
+            forgotten = self.directory.forget(cursor, user_id)
             new = self.outbox.put_in(
                 cursor, [NewEntry(request=request, per_device=True) for request in requests]
             )
@@ -266,27 +277,6 @@ class _Prepared:
     device: Device | None = None
     user_id: str | None = None
     anonymous_id: str | None = None
-
-
-def _remember_all(
-    directory: DeviceDirectory | None, prepared: Sequence[tuple[int, _Prepared]]
-) -> Callable[[sqlite3.Cursor], None]:
-    def remember(cursor: sqlite3.Cursor) -> None:
-        for _, one in prepared:
-            if directory is not None and one.device is not None:
-                directory.remember(
-                    cursor,
-                    KnownDevice(
-                        app_guid=one.device.app_guid,
-                        platform=one.device.platform,
-                        kochava_device_id=one.device.kochava_device_id,
-                        device_ids=one.device.known_ids,
-                    ),
-                    user_id=one.user_id,
-                    anonymous_id=one.anonymous_id,
-                )
-
-    return remember
 
 
 def _named_device(message: Message) -> Device | None:

@@ -8,7 +8,10 @@ from kochava_segment.cli.demo import demo
 from kochava_segment.cli.doctor import doctor
 from kochava_segment.cli.emulator import emulator
 from kochava_segment.cli.explain import explain
+from kochava_segment.cli.forget import forget
 from kochava_segment.cli.map import map_command
+from kochava_segment.cli.outbox import outbox
+from kochava_segment.cli.relay import relay
 from kochava_segment.cli.send import send
 
 _HELP = """Send Segment events to Kochava.
@@ -45,5 +48,5 @@ def cli() -> None:
     """Send Segment events to Kochava."""
 
 
-for command in (demo, map_command, explain, send, emulator, doctor):
+for command in (demo, map_command, explain, send, relay, outbox, forget, emulator, doctor):
     cli.add_command(command)

@@ -33,6 +33,7 @@ STATES = (
 
 PENDING_STATES = ("waiting", "in flight", "paused")
 FAILED_STATES = ("rejected", "exhausted", "ambiguous")
+_RATE_OVER = 60.0  # seconds
 _AT_ONCE = 500  # requests that are changed or read in one go
 
 
@@ -46,6 +47,7 @@ class OutboxStatus:
         duplicates: How often a message came again and was not stored a second time.
         maybe_repeated: How many delivered requests may have been counted twice by Kochava, since a
             process died, or an answer was lost, after an earlier attempt.
+        rate: Deliveries a second, over the last minute.
         oldest_age: Seconds since the oldest pending request was put in; None where nothing is pending.
         paused: App GUIDs that are paused, since Kochava refused their credentials.
         used_bytes: How much of the file is used.
@@ -56,6 +58,7 @@ class OutboxStatus:
     reasons: Mapping[tuple[str, str], int]
     duplicates: int
     maybe_repeated: int
+    rate: float
     oldest_age: float | None
     paused: tuple[str, ...]
     used_bytes: int
@@ -69,6 +72,11 @@ class OutboxStatus:
     def pending(self) -> int:
         """How many requests are still to be sent: waiting, in flight or paused."""
         return self.count(*PENDING_STATES)
+
+    @property
+    def time_to_drain(self) -> float | None:
+        """Seconds until nothing is pending, at the present rate; None where nothing moves."""
+        return self.pending / self.rate if self.rate else None
 
     @property
     def failed(self) -> int:
@@ -174,12 +182,14 @@ def outbox_status(outbox: Outbox) -> OutboxStatus:
     with outbox.file.reading() as connection:
         states: Counter[str] = Counter()
         reasons: Counter[tuple[str, str]] = Counter()
-        duplicates = repeated = 0
+        duplicates = repeated = lately = 0
         rows = connection.execute(
-            f"SELECT {_SHOWN_STATE}, reason, COUNT(*), SUM(duplicates), SUM(maybe_sent > 0) "
-            f"{_FROM} GROUP BY 1, 2"
+            f"SELECT {_SHOWN_STATE}, reason, COUNT(*), SUM(duplicates), SUM(maybe_sent > 0), "
+            f"SUM(state = 'delivered' AND changed_at > ?) {_FROM} GROUP BY 1, 2",
+            (time.time() - _RATE_OVER,),
         )
-        for state, reason, count, seen_again, maybe_sent in rows:
+        for state, reason, count, seen_again, maybe_sent, just_now in rows:
+            lately += just_now
             states[state] += count
             if reason:
                 reasons[state, reason] += count
@@ -197,6 +207,7 @@ def outbox_status(outbox: Outbox) -> OutboxStatus:
             reasons=dict(reasons),
             duplicates=duplicates,
             maybe_repeated=repeated,
+            rate=lately / _RATE_OVER,
             oldest_age=None if oldest is None else max(0.0, time.time() - oldest),
             paused=tuple(guid for (guid,) in paused),
             used_bytes=outbox.file.used_bytes(connection.cursor()),
@@ -231,7 +242,7 @@ def entries(
         with outbox.file.reading() as connection:
             page = _AT_ONCE if left is None else min(left, _AT_ONCE)
             found = connection.execute(
-                f"{_ENTRY} {_FROM} WHERE request.id > :after AND {where} ORDER BY request.id LIMIT :page",
+                f"{_ENTRY} {_FROM} WHERE request.id > :after AND ({where}) ORDER BY request.id LIMIT :page",
                 {**parameters, "after": after, "page": page},
             ).fetchall()
             shown = [_entry(row, connection if bodies else None) for row in found]
@@ -264,8 +275,8 @@ def retry(outbox: Outbox, which: EntryFilter) -> int:
     where, parameters = which.where()
     with outbox.file.writing() as cursor:
         rows = cursor.execute(
-            f"SELECT request.id, lane, request.app, rank, state, paused_at {_FROM} WHERE {where} AND "
-            f"(state = 'waiting' OR {FAILED}) ORDER BY rank, request.id",
+            f"SELECT request.id, lane, request.app, rank, state, paused_at {_FROM} "
+            f"WHERE ({where}) AND (state = 'waiting' OR {FAILED}) ORDER BY rank, request.id",
             parameters,
         ).fetchall()
         for number, lane, app, rank, state, paused_at in rows:
@@ -292,7 +303,7 @@ def discard(outbox: Outbox, which: EntryFilter, reason: str = "discarded by hand
     where, parameters = which.where()
     with outbox.file.writing() as cursor:
         rows = cursor.execute(
-            f"SELECT request.id, lane {_FROM} WHERE {where} AND (state = 'waiting' OR {FAILED})",
+            f"SELECT request.id, lane {_FROM} WHERE ({where}) AND (state = 'waiting' OR {FAILED})",
             parameters,
         ).fetchall()
         discard_rows(cursor, rows, reason)

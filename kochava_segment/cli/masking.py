@@ -1,0 +1,40 @@
+"""Hides personal data in what is shown of requests, unless it is to be revealed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_SHOWN = 4  # characters: enough to compare two by eye, too few to find somebody by
+
+# Kochava's keys whose values name a device or a person, wherever they stand.
+_IDENTIFYING = frozenset(
+    "kochava_device_id origination_ip device_ua user_id user_name idfa idfv adid android_id "
+    "ad_services_token id_value receipt_id tc_string".split()
+)
+# Objects whose values all do: what IdentityLinks call a device, and any ids of the caller's own.
+_IDENTIFYING_OBJECTS = frozenset({"device_ids", "device_id"})
+
+
+def masked(payload: Any, *, identity_link: bool = False) -> Any:
+    """A copy of a payload with identifiers cut short.
+
+    Args:
+        payload: The payload.
+        identity_link: It is an IdentityLink, all of whose `data` are identities.
+    """
+    objects = _IDENTIFYING_OBJECTS | ({"data"} if identity_link else set())
+    return _masked(payload, objects, hide=False)
+
+
+def _masked(value: Any, objects: frozenset[str] | set[str], *, hide: bool) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _masked(item, objects, hide=hide or key in objects or key in _IDENTIFYING)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked(item, objects, hide=hide) for item in value]
+    if not hide or value in ("", None) or isinstance(value, bool):
+        return value
+    text = str(value)
+    return f"{text[: min(_SHOWN, len(text) // 3)]}…"
