@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from decimal import Decimal
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LONGEST_TEXT = 64
 _LARGEST_EXACT = 2**53
-_LARGEST_BITS = 1024  # of an integer that is not infinite as a double
+_LARGEST = int(sys.float_info.max)
 
 
 def is_finite(value: float) -> bool:
     """Whether a number is one that a double can hold, if not exactly."""
     if isinstance(value, int):
-        return value.bit_length() < _LARGEST_BITS
+        return -_LARGEST <= value <= _LARGEST
     return math.isfinite(value)
 
 
