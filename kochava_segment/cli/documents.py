@@ -230,7 +230,7 @@ def _told_apart(line: int, element: bytes) -> Iterator[tuple[int, bytes]]:
     begins: list[int] = []
     if margin[1]:
         begin = re.compile(rb"^" + re.escape(margin[2]) + rb"\{", re.MULTILINE)
-        begins = [match.start() for match in begin.finditer(text)]
+        begins = [match.start() for match in begin.finditer(text) if match.start()]
     if not begins or _is_json(text, object):
         yield line, text.rstrip()
         return

@@ -68,6 +68,14 @@ def test_a_broken_element_harms_no_other(broken):
     assert 3 in {line for line, _ in found}
 
 
+def test_elements_at_the_margin_are_told_apart_as_well():
+    assert split('[\n{"a": 1},\n{"b": ,\n{"c": 3}\n]') == [
+        (2, b'{"a": 1}'),
+        (3, b'{"b":'),
+        (4, b'{"c": 3}'),
+    ]
+
+
 def test_nested_objects_at_the_margin_do_not_split_an_element():
     text = '[\n{"a": [\n{"b": 1},\n{"c": 2}\n]},\n{"d": 3}\n]'
     assert [json.loads(document) for _, document in split(text)] == [
