@@ -1,7 +1,4 @@
-"""How much the long tests do: everything, or a twentieth of it where `SHORT_SLOW_TESTS` is set.
-
-    SHORT_SLOW_TESTS=1 python -m pytest -m slow
-"""
+"""How much the long tests do: everything, or a twentieth of it where `SHORT_SLOW_TESTS` is set."""
 
 from __future__ import annotations
 

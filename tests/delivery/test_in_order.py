@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kochava_segment.delivery.in_order import run_in_order
+from tests.long import many
 
 
 def by_letter(item):
@@ -75,7 +76,7 @@ def test_each_item_is_worked_on_once_and_the_order_of_a_key_is_kept(letters, con
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=many(10_000), deadline=None)
 @given(letters=st.lists(st.sampled_from("aab-c"), max_size=60), concurrency=st.integers(1, 6))
 def test_ten_thousand_runs_keep_the_order(letters, concurrency):
     items = [f"{letter}{place}" for place, letter in enumerate(letters)]

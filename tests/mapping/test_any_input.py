@@ -14,10 +14,11 @@ from kochava_segment.mapping.mapper import map_message
 from kochava_segment.names import looks_like_email
 from kochava_segment.options import Options
 from tests import strategies as some
+from tests.long import many
 
 HOW_MANY = [
     pytest.param(150, id="some"),
-    pytest.param(10_000, id="many", marks=pytest.mark.slow),
+    pytest.param(many(10_000), id="many", marks=pytest.mark.slow),
 ]
 
 
