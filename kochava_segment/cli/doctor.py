@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
@@ -11,6 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 import requests
+import urllib3
 from attrs import frozen
 
 from kochava_segment.cli.options import SectionedCommand, destination_options
@@ -41,19 +44,27 @@ class Finding:
 def doctor(load: Callable[..., KochavaDestination]) -> None:
     """Check the configuration and the way to Kochava. No event is sent.
 
-    Exit code: 0 if nothing stands in the way, 1 if something does.
+    Each line begins with ok, note or fail; below it stands what to do.
+
+    Exit code: 0 if nothing stands in the way, 1 if something does, 2 for wrong usage.
     """
-    with load() as destination:
-        failed = False
-        for finding in _findings(destination.options):
-            click.echo(f"{finding.mark:<5} {finding.what}")
-            if finding.advice:
-                click.echo(f"      {finding.advice}")
-            failed = failed or finding.mark == "fail"
-    raise SystemExit(1 if failed else 0)
+    failed = False
+    for finding in _findings(load):
+        click.echo(f"{finding.mark:<5} {finding.what}")
+        if finding.advice:
+            click.echo(f"      {finding.advice}")
+        failed = failed or finding.mark == "fail"
+    sys.exit(1 if failed else 0)
 
 
-def _findings(options: Options) -> Iterator[Finding]:
+def _findings(load: Callable[..., KochavaDestination]) -> Iterator[Finding]:
+    try:
+        with load() as destination:
+            options = destination.options
+    except click.UsageError as error:
+        yield Finding("fail", "the configuration is wrong", error.message.strip())
+        yield from _urllib3()
+        return
     yield Finding("ok", "the configuration is valid")
     yield from _app_guids(options)
     yield from _credentials(options)
@@ -78,13 +89,22 @@ def _credentials(options: Options) -> Iterator[Finding]:
 
 
 def _urllib3() -> Iterator[Finding]:
-    try:
-        fork = version("urllib3-future")
-    except PackageNotFoundError:
-        yield Finding("ok", f"urllib3 {version('urllib3')} is the real one")
-        return
     advice = "pip uninstall niquests urllib3-future; pip install --force-reinstall urllib3"
-    yield Finding("fail", f"urllib3-future {fork} has overwritten urllib3", advice)
+    installed, found = _version("urllib3"), getattr(urllib3, "__version__", "of no known version")
+    if fork := _version("urllib3-future"):
+        yield Finding("fail", f"urllib3-future {fork} has overwritten urllib3", advice)
+    elif installed != found:
+        what = f"pip installed urllib3 {installed}, but Python finds {found}"
+        yield Finding("fail", what, "pip install --force-reinstall urllib3")
+    else:
+        yield Finding("ok", f"urllib3 {installed} is the real one")
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
 
 
 def _endpoint(endpoint: str) -> Iterator[Finding]:
@@ -95,24 +115,60 @@ def _endpoint(endpoint: str) -> Iterator[Finding]:
     else:
         try:
             socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter for labels that DNS cannot have
+            why = getattr(error, "strerror", None) or "it is no name that DNS can have"
             advice = "check the endpoint's spelling, and DNS on this machine"
-            yield Finding("fail", f"{host} cannot be resolved: {error.strerror}", advice)
+            yield Finding("fail", f"{host} cannot be resolved: {why}", advice)
             return
         yield Finding("ok", f"{host} can be resolved")
     try:
         # The root, not an API path: nothing is counted.
         answer = requests.head(endpoint, timeout=_TIMEOUT, allow_redirects=False)
-    except requests.exceptions.SSLError:
-        advice = "set REQUESTS_CA_BUNDLE to your proxy's certificates, or update certifi"
-        yield Finding("fail", f"the TLS certificate of {host} cannot be verified", advice)
     except requests.RequestException as error:
-        advice = f"let this machine connect to {host}, port {port}; HTTPS_PROXY is honoured"
-        yield Finding("fail", f"{host} cannot be reached: {type(error).__name__}", advice)
+        yield _unreachable(error, host, port)
     else:
         secured = "over verified TLS" if parts.scheme == "https" else "over plain http"
         yield Finding("ok", f"{host} answers {secured}")
         yield from _clock(answer.headers.get("Date"))
+
+
+def _unreachable(error: requests.RequestException, host: str, port: int) -> Finding:
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            what = f"the TLS certificate of {host} cannot be verified: {cause.verify_message}"
+            advice = "set REQUESTS_CA_BUNDLE to your proxy's certificates, or update certifi"
+            return Finding("fail", what, advice)
+    if isinstance(error, requests.exceptions.SSLError):
+        what = f"{host}, port {port}, does not speak TLS as it should"
+        return Finding("fail", what, "check the endpoint's port, and proxies on the way")
+    if isinstance(error, requests.exceptions.ProxyError):
+        what = "the proxy from the environment cannot be used"
+        return Finding("fail", what, "check HTTPS_PROXY and HTTP_PROXY, or set NO_PROXY")
+    if isinstance(error, requests.Timeout):
+        why = f"no answer in {_TIMEOUT:g} s"
+    else:
+        said = [cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror]
+        why = said[-1] if said else type(error).__name__
+    advice = f"let this machine connect to {host}, port {port}; HTTPS_PROXY is honoured"
+    return Finding("fail", f"{host}, port {port}, cannot be reached: {why}", advice)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that led to it: requests and urllib3 keep it in several places."""
+    seen: list[BaseException] = []
+    left: list[object] = [error]
+    while left:
+        found = left.pop(0)
+        if isinstance(found, BaseException) and found not in seen:
+            seen.append(found)
+            yield found
+            left += [
+                *found.args,
+                getattr(found, "reason", None),
+                found.__cause__,
+                found.__context__,
+            ]
 
 
 def _clock(date: str | None) -> Iterator[Finding]:
@@ -124,5 +180,8 @@ def _clock(date: str | None) -> Iterator[Finding]:
     if abs(skew) <= _SKEW_ALLOWED:
         yield Finding("ok", "this machine's clock agrees with the endpoint's")
     else:
+        where = "ahead of" if skew > 0 else "behind"
         advice = "synchronise it (NTP): usertime of messages made here will be wrong"
-        yield Finding("fail", f"this machine's clock is {skew:+.0f} s off", advice)
+        yield Finding(
+            "fail", f"this machine's clock is {abs(skew):.0f} s {where} the endpoint's", advice
+        )
