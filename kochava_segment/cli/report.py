@@ -17,11 +17,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typing_extensions import Self
 
 from kochava_segment.cli.messages import Entry
+from kochava_segment.delivery.outbox_inspection import OutboxEntry
 from kochava_segment.outcome import Outcome, OutcomeKind
 
 _SHOWN_FAILURES = 20
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
-_GOOD = (OutcomeKind.ACCEPTED, OutcomeKind.FILTERED)
+_GOOD = (
+    OutcomeKind.ACCEPTED,
+    OutcomeKind.FILTERED,
+    OutcomeKind.QUEUED,
+    OutcomeKind.DUPLICATE,
+)
 
 
 @contextmanager
@@ -79,7 +85,7 @@ class Report:
 
     @property
     def all_good(self) -> bool:
-        """Whether everything that was read was accepted or filtered, and all was read."""
+        """Whether everything that was read was accepted, filtered or queued, and all was read."""
         return not self.stopped and all(kind in _GOOD for kind in self._counts)
 
     def taken(self, entries: Iterator[Entry]) -> Iterator[Any]:
@@ -90,32 +96,53 @@ class Report:
             # What could not be read goes the same way, so that it is counted and reported once.
             yield entry.message if entry.error is None else entry.error
 
-    def add(self, outcome: Outcome) -> None:
-        """Count an outcome, and keep the message if it failed."""
-        entry = self._entries.pop(outcome.index)
+    def add(self, outcome: Outcome, index: int | None = None) -> None:
+        """Count an outcome, and keep the message if it failed.
+
+        Args:
+            outcome: The outcome.
+            index: The message's place in the input, where the outcome has another.
+        """
+        entry = self._entries.pop(outcome.index if index is None else index)
         self._counts[outcome.kind] += 1
         self._warnings.update(warning.code for warning in outcome.warnings)
         if outcome.kind is OutcomeKind.FILTERED:
             self._reasons[outcome.kind, outcome.reason or ""] += 1
-        elif outcome.kind is not OutcomeKind.ACCEPTED:
-            self._fail(entry, outcome)
+        elif outcome.kind not in _GOOD:
+            self._fail(entry, outcome.kind.value, outcome.reason)
         self._progress.advance(self._task)
+        self._say_now_and_then(f"{self._counts.total()} messages so far")
+
+    def sending(self, pending: int) -> None:
+        """Show how many messages of an outbox are still to be sent."""
+        self._progress.update(self._task, description=f"{pending} still to be sent")
+        self._say_now_and_then(f"{pending} still to be sent")
+
+    def undelivered(self, entry: Entry | None, failed: OutboxEntry) -> None:
+        """Keep a message that an outbox could not deliver.
+
+        Args:
+            entry: The message in the input, None where that cannot be read again.
+            failed: The same in the outbox.
+        """
+        self._fail(entry, failed.state, failed.reason, failed.message_id)
+
+    def _say_now_and_then(self, sentence: str) -> None:
         if not self._console.is_terminal and time.monotonic() - self._shown_at > _PLAIN_EVERY:
             self._shown_at = time.monotonic()
-            self._console.print(f"{self._counts.total()} messages so far")
+            self._console.print(sentence)
 
-    def _fail(self, entry: Entry, outcome: Outcome) -> None:
+    def _fail(
+        self, entry: Entry | None, outcome: str, reason: str | None, message_id: str | None = None
+    ) -> None:
         self._failures += 1
+        where = message_id if entry is None else _where(entry)
         if self._failures <= _SHOWN_FAILURES:
-            self._console.print(f"{_where(entry)}: {outcome.kind}: {outcome.reason}", markup=False)
+            self._console.print(f"{where}: {outcome}: {reason}", markup=False)
         elif self._failures == _SHOWN_FAILURES + 1:
             self._console.print("more failures are counted, and kept with --failed")
-        if self._failed is not None:
-            line: dict[str, Any] = {
-                "outcome": outcome.kind.value,
-                "reason": outcome.reason,
-                "line": entry.line,
-            }
+        if self._failed is not None and entry is not None:
+            line: dict[str, Any] = {"outcome": outcome, "reason": reason, "line": entry.line}
             # What was no JSON is kept as text: sent again, it is reported again.
             line["message"] = entry.message if entry.text is None else entry.text
             self._failed.write(json.dumps(line, default=str) + "\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from kochava_segment.cli.durable_send import send_through_outbox
 from kochava_segment.cli.messages import STDIN, read_entries
 from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.cli.report import Report, failed_file
@@ -51,6 +52,9 @@ def send(
     Ctrl-C stops taking messages, finishes what is under way and reports; a second Ctrl-C gives up
     on what is waiting to be tried again.
 
+    With --outbox, messages go through that file: stopped or killed, the same command with the same
+    file goes on where it was, without losing or repeating any. --workers is its --concurrency.
+
     Exit code: 0 if all were accepted or filtered, 1 if some were not or a signal stopped it, 2 for
     wrong usage.
     """
@@ -60,6 +64,9 @@ def send(
         destination = stack.enter_context(load())
         report = stack.enter_context(Report(stack.enter_context(failed_file(failed))))
         stop = stack.enter_context(Stop.on_signals(destination.close))
+        if destination.options.outbox is not None:
+            delivered = send_through_outbox(destination, files, report, stop)
+            sys.exit(0 if report.all_good and delivered else 1)
         messages = report.taken(stop.until_stopped(read_entries(files)))
         for outcome in destination.send_many(messages, concurrency):
             report.add(outcome)

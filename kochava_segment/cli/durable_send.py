@@ -1,0 +1,125 @@
+"""`send --outbox`: everything into the outbox first, then out of it; what stops it can be resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kochava_segment.cli.messages import STDIN, Entry, read_entries
+from kochava_segment.cli.relay import in_words
+from kochava_segment.cli.report import Report
+from kochava_segment.cli.stopping import Stop
+from kochava_segment.delivery.outbox import Outbox
+from kochava_segment.delivery.outbox_inspection import (
+    FAILED_STATES,
+    EntryFilter,
+    OutboxStatus,
+    entries,
+    has_pending,
+    outbox_status,
+)
+from kochava_segment.destination import KochavaDestination
+from kochava_segment.errors import OutboxError, OutboxFull
+
+_GROUP = 500
+_LOOK_EVERY = 0.2  # seconds
+_LAST_POSTS = 15.0  # seconds for what is under way when a signal comes
+
+
+def send_through_outbox(
+    destination: KochavaDestination, files: Sequence[str], report: Report, stop: Stop
+) -> bool:
+    """Put all messages into the outbox of a destination, and wait until it has sent them.
+
+    Returns:
+        Whether everything that the outbox held was delivered.
+    """
+    box = destination.outbox
+    try:
+        _fill(
+            destination, report, report.taken(stop.until_stopped(_identified(read_entries(files))))
+        )
+        destination.start_relay()
+        while not stop.stopped and has_pending(box):
+            report.sending(outbox_status(box).pending)
+            time.sleep(_LOOK_EVERY)
+        destination.stop_relay(_LAST_POSTS)
+        status = outbox_status(box)
+        report.stopped = stop.stopped
+        report.summarise()
+        if status.failed:
+            _keep_failed(box, files, report)
+    except OutboxError as error:
+        raise click.ClickException(str(error)) from None
+    _say_what_is_left(box.file.path, status)
+    return not status.pending and not status.failed
+
+
+def _identified(read: Iterator[Entry]) -> Iterator[Entry]:
+    """Give each message without a messageId one that another run will give it as well."""
+    for entry in read:
+        if isinstance(entry.message, dict) and entry.message.get("messageId") in (None, ""):
+            where = f"{Path(entry.file).name if entry.file else STDIN}:{entry.line}"
+            content = json.dumps(entry.message, sort_keys=True, default=str)
+            digest = hashlib.sha256(f"{where}\0{content}".encode()).hexdigest()
+            message = {**entry.message, "messageId": f"line-{digest}"}
+            yield Entry(line=entry.line, file=entry.file, message=message)
+        else:
+            yield entry
+
+
+def _fill(destination: KochavaDestination, report: Report, messages: Iterator[Any]) -> None:
+    first = 0
+    while group := list(islice(messages, _GROUP)):
+        for outcome in _enqueue(destination, group):
+            report.add(outcome, first + outcome.index)
+        first += len(group)
+
+
+def _enqueue(destination: KochavaDestination, group: list[Any]) -> list[Any]:
+    while True:
+        try:
+            return destination.enqueue_many(group)
+        except OutboxFull:
+            if not has_pending(destination.outbox):
+                raise  # nothing is on its way out that could make room
+            time.sleep(_LOOK_EVERY)
+
+
+def _keep_failed(box: Outbox, files: Sequence[str], report: Report) -> None:
+    """Report those messages of the input that the outbox could not deliver."""
+    failed = {
+        entry.message_id: entry
+        for entry in entries(box, EntryFilter(states=FAILED_STATES))
+        if entry.message_id is not None
+    }
+    if STDIN in files or not files:
+        for entry in failed.values():
+            report.undelivered(None, entry)
+        return
+    for read in _identified(read_entries(files)):
+        found = failed.get(read.message_id or "")
+        if found is not None:
+            report.undelivered(read, found)
+
+
+def _say_what_is_left(path: Path, status: OutboxStatus) -> None:
+    click.echo(in_words(status))
+    if status.maybe_repeated:
+        click.echo(f"{status.maybe_repeated} delivered requests may have been counted twice")
+    if status.paused:
+        click.echo("paused: Kochava refused the credentials; mend them and run this again")
+    elif status.pending:
+        click.echo("run this again with the same arguments to send what is left")
+    if status.failed:
+        click.echo(
+            f"see what failed: kochava-segment outbox list --outbox {path}; then `outbox retry` or "
+            "`outbox discard`"
+        )
