@@ -215,7 +215,7 @@ def with_anything_inside(draw: st.DrawFn, values: st.SearchStrategy[Any] = json_
     message = copy.deepcopy(draw(messages))
     for _ in range(draw(st.integers(1, 3))):
         found = sorted(places(message), key=repr)
-        put(message, draw(st.sampled_from(found)), draw(values))
+        put(message, draw(st.sampled_from(found)), copy.deepcopy(draw(values)))
     return message
 
 

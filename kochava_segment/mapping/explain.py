@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from kochava_segment.mapping.device import CIRCUMSTANCES, DEVICE_AND_TIME, Field
-from kochava_segment.mapping.event import feeding_property
+from kochava_segment.mapping.event import feeding_property, sendable_user_id
 from kochava_segment.mapping.identifiers import (
     Device,
     find_device_ids,
@@ -20,7 +20,7 @@ from kochava_segment.mapping.identifiers import (
     identify_device,
 )
 from kochava_segment.mapping.identify import traits_to_link
-from kochava_segment.mapping.mapper import map_message
+from kochava_segment.mapping.mapper import find_screen_name, map_message
 from kochava_segment.mapping.message import Message
 from kochava_segment.mapping.paths import join
 from kochava_segment.mapping.standard_events import KEYS_BY_NAME, RESERVED_KEYS, RawKey
@@ -125,6 +125,7 @@ class _Explainer:
         self._raw = raw
         self._options = options
         self._action = request.action
+        self._screens = options.screens if raw.get("type") in {"screen", "page"} else None
         self._payload = request.payload
         self._warnings = {warning.field: warning.detail for warning in request.warnings}
         self._device = identify_device(Message(raw, options))
@@ -163,8 +164,8 @@ class _Explainer:
             if key == "event_data":
                 yield from self._event_data(value)
             elif key == "event_name":
-                source = "event" if self._raw.get("type") == "track" else "name"
-                yield self._field(path, value, (source,), _EVENT_NAME_RULE)
+                sources = self._screen_name_source() if self._screens else ("event",)
+                yield self._field(path, value, sources, _EVENT_NAME_RULE)
             elif key == "currency":
                 yield self._field(path, value, self._given("currency"), _CURRENCY_RULE)
             else:
@@ -178,6 +179,8 @@ class _Explainer:
 
     def _event_data_source(self, key: str) -> tuple[tuple[str, ...], str]:
         properties = self._raw.get("properties") or {}
+        if self._screens == "view" and key in {"content_type", "name"}:
+            return self._screen_name_source() if key == "name" else (), _PRESET_RULE
         raw_key = self._raw_keys().get(key)
         if raw_key is not None and key not in properties:
             return self._raw_key_source(raw_key, properties)
@@ -189,9 +192,7 @@ class _Explainer:
         if key in properties:
             return (join("properties", key),), _COPIED
         nested = [name for name in properties if key.startswith(f"{name}_")]
-        if nested:
-            return (join("properties", max(nested, key=len)),), "Flattened from properties."
-        return self._present("name"), _PRESET_RULE
+        return (join("properties", max(nested, key=len)),), "Flattened from properties."
 
     def _raw_key_source(
         self, raw_key: RawKey, properties: Mapping[str, Any]
@@ -207,9 +208,11 @@ class _Explainer:
         return (), _CURRENCY_RULE if raw_key.key == "currency" else rule
 
     def _identities(self, data: Mapping[str, str]) -> Iterator[ExplainedField]:
-        linked = traits_to_link(Message(self._raw, self._options))
+        message = Message(self._raw, self._options)
+        linked = traits_to_link(message)
+        user_id = sendable_user_id(message)
         for name, value in data.items():
-            if name == self._options.user_id_name and self._raw.get("userId") is not None:
+            if name == self._options.user_id_name and user_id is not None:
                 yield self._field(f"data.{name}", value, ("userId",), "The message's userId.")
             elif name in linked:
                 yield self._field(f"data.{name}", value, (join("traits", name),), _TRAIT_RULE)
@@ -309,8 +312,11 @@ class _Explainer:
     def _given(self, name: str) -> tuple[str, ...]:
         return (f"properties.{name}",) if (self._raw.get("properties") or {}).get(name) else ()
 
-    def _present(self, name: str) -> tuple[str, ...]:
-        return (name,) if self._raw.get(name) else ()
+    def _screen_name_source(self) -> tuple[str, ...]:
+        if self._screens != "named" and "name" not in self._payload["data"].get("event_data", {}):
+            return ()
+        reads = self._reads(lambda message, _: find_screen_name(message))
+        return tuple(path for path, name in reads.items() if name)[-1:]
 
     @staticmethod
     def _field(path: str, value: Any, sources: tuple[str, ...], rule: str) -> ExplainedField:

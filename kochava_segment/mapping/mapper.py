@@ -127,13 +127,7 @@ def _screen(message: Message) -> KochavaRequest:
     if screens == "off":
         detail = "screens and pages are not sent; the option screens turns them into events"
         raise message.filtered(FilterReason.SCREENS_OFF, detail)
-    name = message.root.text("name")
-    if name is None and "name" not in message.options.denied:
-        name = message.properties.text("name")
-    if name is not None and looks_like_email(name):
-        detail = "was left out: it is personal data, an e-mail address"
-        message.warn("pii-property", "name", detail)
-        name = None
+    name = find_screen_name(message)
     if screens == "named":
         event = "screen view" if name is None else f"screen view {name.strip()}"
         return _event(message, kochava_event_name(event, message.options))
@@ -141,6 +135,18 @@ def _screen(message: Message) -> KochavaRequest:
         {"content_type": "screen"} if name is None else {"content_type": "screen", "name": name}
     )
     return _event(message, "View", preset)
+
+
+def find_screen_name(message: Message) -> str | None:
+    """The name of a screen or page, None where it has none that may be sent."""
+    name = message.root.text("name")
+    if name is None and "name" not in message.options.denied:
+        name = message.properties.text("name")
+    if name is not None and looks_like_email(name):
+        detail = "was left out: it is personal data, an e-mail address"
+        message.warn("pii-property", "name", detail)
+        return None
+    return name
 
 
 def _identify(message: Message) -> KochavaRequest:
