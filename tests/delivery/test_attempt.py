@@ -44,12 +44,14 @@ def test_a_failure_is_an_attempt_to_be_retried(maybe_sent):
     attempt = make_attempt(raising(failure), REQUEST)
     assert (attempt.verdict, attempt.status) == (Verdict.RETRY, None)
     assert (attempt.maybe_sent, attempt.detail) == (maybe_sent, "the answer was lost")
+    assert 0 <= attempt.elapsed < 1
 
 
 def test_what_a_transport_raises_of_its_own_may_have_been_sent():
     attempt = make_attempt(raising(KeyError("a secret")), REQUEST)
     assert (attempt.verdict, attempt.maybe_sent) == (Verdict.RETRY, True)
     assert attempt.detail == "the transport raised KeyError"
+    assert 0 <= attempt.elapsed < 1
 
 
 def test_an_interruption_is_not_an_attempt():

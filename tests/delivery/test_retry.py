@@ -30,6 +30,21 @@ def lowest(low, _high):
     return low
 
 
+def test_without_a_word_it_is_five_attempts_within_a_minute():
+    assert attrs.asdict(RetryPolicy()) == {
+        "max_attempts": 5,
+        "base": 0.5,
+        "cap": 30.0,
+        "deadline": 60.0,
+        "retry_after_cap": 60.0,
+        "maybe_sent": "retry",
+    }
+
+
+def test_one_attempt_may_be_all():
+    assert failures(RetryPolicy(max_attempts=1), an_attempt()).wait(0) is None
+
+
 def test_the_bound_of_the_wait_doubles_up_to_the_cap():
     policy = RetryPolicy(max_attempts=99, base=0.5, cap=3.0, deadline=1000)
     bounds = [

@@ -211,7 +211,10 @@ def test_after_five_refusals_in_a_row_kochava_is_left_alone_for_half_a_minute():
     error = course.run([ACCEPTED])
     assert type(error) is CredentialsRejected
     assert (error.attempts, error.status, course.posts) == (0, None, 5)
-    course.now += 31
+    assert course.hook.events[-1].elapsed == 0.0
+    course.now += 29
+    assert type(course.run([ACCEPTED])) is CredentialsRejected
+    course.now += 2
     assert course.run([ACCEPTED]).status == 200
 
 
