@@ -7,7 +7,7 @@ import requests
 import responses
 
 from kochava_segment import KochavaDestination, RequestsTransport, TransportFailure
-from tests.delivery.raw_server import a_request
+from tests.delivery.raw_server import a_request, unused_port
 from tests.messages import ios
 
 URL = "https://control.kochava.com/track/json"
@@ -70,3 +70,9 @@ def test_an_error_of_the_program_is_none_of_the_network(transport):
     responses.post(URL, body=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         transport.send(a_request(URL))
+
+
+def test_a_failure_names_what_is_behind_it(transport):
+    with pytest.raises(TransportFailure) as caught:
+        transport.send(a_request(f"http://127.0.0.1:{unused_port()}/"))
+    assert caught.value.detail == ("Kochava was not reached: ConnectionError, NewConnectionError")

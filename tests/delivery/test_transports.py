@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from importlib.metadata import version
+from itertools import chain
 
 import pytest
 
@@ -215,6 +216,19 @@ def test_headers_that_trickle_over_the_deadline_may_have_been_sent(make):
         assert time.monotonic() - began < 1.5
 
 
+def test_the_time_for_an_answer_does_not_begin_anew_with_a_part_of_it(make):
+    def serve(connection):
+        read_request(connection)
+        time.sleep(0.4)
+        connection.sendall(OK[:40])
+        time.sleep(0.6)
+
+    with RawServer(serve) as server:
+        began = time.monotonic()
+        assert failure_of(make(timeout=(2.0, 0.5)), server.url).maybe_sent
+        assert time.monotonic() - began < 0.8
+
+
 def test_an_answer_that_never_begins_may_have_been_sent(make):
     def serve(connection):
         read_request(connection)
@@ -361,35 +375,44 @@ def test_threads_do_not_mix_up_their_answers(make):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
-def test_a_forked_child_opens_its_own_connections(make):
+def test_a_forked_child_leaves_its_parent_s_connection_alone(make):
+    def serve(connection):
+        number = server.connections
+        while received := server.read(connection):
+            served.setdefault(number, []).append(received.body)
+            connection.sendall(OK)
+
+    served = {}
     transport = make()
-    with RawServer() as server:
-        transport.send(a_request(server.url))
+    with RawServer(serve) as server:
+        transport.send(a_request(server.url, b"parent"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
             child = os.fork()
         if not child:
             _exit_with_count_of_answers(transport, server.url)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
-        assert transport.send(a_request(server.url)).status == 200
-    assert len(server.requests) == 6
-    assert 2 <= server.connections <= 5  # the parent's one, and the child's
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+        transport.send(a_request(server.url, b"parent"))
+    assert served.pop(1) == [b"parent", b"parent"]
+    assert [*chain.from_iterable(served.values())] == [b"child"] * 5
 
 
 def _exit_with_count_of_answers(transport, url):
     """In the child: send from several threads at once."""
     answers = []
+
+    def send():
+        answers.append(transport.send(a_request(url, b"child")))
+
     try:
-        threads = [
-            threading.Thread(target=lambda: answers.append(transport.send(a_request(url))))
-            for _ in range(4)
-        ]
+        send()
+        threads = [threading.Thread(target=send) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(5)
     finally:
-        os._exit(len([answer for answer in answers if isinstance(answer, Answer)]))
+        os._exit(sum(isinstance(answer, Answer) for answer in answers))
 
 
 # Proxies and certificates.
