@@ -8,10 +8,13 @@ from typing_extensions import assert_type
 
 from kochava_segment import (
     Explanation,
+    Forgotten,
     KochavaDestination,
     KochavaRequest,
     MappingWarning,
     Options,
+    Outbox,
+    OutboxStatus,
     Outcome,
     PostbackFields,
     Receipt,
@@ -65,6 +68,13 @@ assert_type(receipt.maybe_repeated, bool)
 
 outcomes = kochava.send_many([message, frozen, request], concurrency=4)
 assert_type(outcomes, Generator[Outcome, None, None])
+
+assert_type(kochava.enqueue(frozen), Outcome)
+assert_type(kochava.enqueue_many([message, request]), list[Outcome])
+assert_type(kochava.flush(timeout=1), OutboxStatus)
+assert_type(kochava.forget("u-42"), Forgotten)
+assert_type(kochava.outbox, Outbox)
+KochavaDestination("koexample-app-guid", outbox="kochava.db", durability="full", devices=True)
 
 assert_type(kochava.apple_search_ads_context({"attribution": True}), dict[str, Any])
 assert_type(kochava.install_attribution({"idfa": ["a"]}), dict[str, Any])
