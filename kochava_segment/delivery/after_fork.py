@@ -20,6 +20,16 @@ def renew_after_fork(renewable: _Renewable) -> None:
     _renewables.add(renewable)
 
 
+def keep_for_ever(thing: object) -> None:
+    """Have something of the parent's never freed, where freeing it would touch what is the parent's.
+
+    To be called in the child.
+    """
+    import ctypes  # noqa: PLC0415  # few processes fork with anything of this kind
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
 def _renew_all() -> None:
     for renewable in tuple(_renewables):
         renewable.after_fork()

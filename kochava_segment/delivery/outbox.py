@@ -487,7 +487,8 @@ _TAKE_BACK = """
     WHERE id = ?
 """
 _SETTLE = f"""
-    UPDATE request SET state = ?, changed_at = ?, attempts = ?, waited = ?, maybe_sent = ?,
+    UPDATE request SET state = ?, changed_at = ?, attempts = ?, waited = ?,
+                       maybe_sent = MAX(maybe_sent, ?),  -- others may have taken it back meanwhile
                        status = ?, reason = ?
     WHERE id = ? AND {PENDING}
 """

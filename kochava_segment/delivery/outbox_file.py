@@ -141,6 +141,7 @@ class OutboxFile:
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._reading_lock = threading.RLock()
+        self._checked = False
         _files.add(self)
 
     @contextmanager
@@ -192,12 +193,16 @@ class OutboxFile:
             if connection is not None:
                 connection.close()
 
-    # A fork waits until no thread is inside of SQLite: its locks would stay taken in the child.
+    # A fork waits until no thread is inside of SQLite, and finds no connection. SQLite keeps its
+    # locks for a process by file: a child that inherits them takes them for its own, does not lock,
+    # and goes on writing into a -wal file that the last of the others has deleted.
 
     def before_fork(self) -> None:
-        """Let nobody else in."""
+        """Let nobody else in, and close the connection: it is opened again where it is needed."""
         self._lock.acquire()
         self._reading_lock.acquire()
+        if self._connection is not None and not self._connection.in_transaction:
+            self.close()
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
@@ -205,22 +210,16 @@ class OutboxFile:
         self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Leave everything of the parent's alone, and start afresh."""
+        """Start afresh."""
         self._lock, self._reading_lock = threading.RLock(), threading.RLock()
         connection, self._connection = self._connection, None
-        if connection is not None:
-            import ctypes  # noqa: PLC0415  # for children only
-
-            # Even closing it could checkpoint under the parent's feet, so it must never be freed.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        if connection is not None:  # a fork in the middle of a transaction, by its own thread
+            # Even closing it could checkpoint under the parent's feet.
+            keep_for_ever(connection)
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            try:
-                # For its owner alone; SQLite gives the files beside it the same permissions.
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            except OSError as error:
-                raise OutboxUnavailable(f"{self.path} cannot be opened: {error.strerror}") from None
+            self._create()
             connection = self._open(writable=True)
             try:
                 self._prepare(connection)
@@ -229,6 +228,18 @@ class OutboxFile:
                 raise
             self._connection = connection
         return self._connection
+
+    def _create(self) -> None:
+        # An existing file is not opened: closing it would drop the locks that SQLite has on it
+        # for others in this process, and their changes with them. Nor must they open it yet.
+        with _creating:
+            try:
+                # For its owner alone; SQLite gives the files beside it the same permissions.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+            except FileExistsError:
+                return
+            except OSError as error:
+                raise OutboxUnavailable(f"{self.path} cannot be opened: {error.strerror}") from None
 
     def _open(self, *, writable: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -262,10 +273,11 @@ class OutboxFile:
         cursor.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         cursor.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         cursor.execute("PRAGMA temp_store=MEMORY")
-        if self.path.stat().st_size <= _CHECKED_UP_TO:
+        if not self._checked and self.path.stat().st_size <= _CHECKED_UP_TO:
             (found,) = cursor.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError("quick_check")
+        self._checked = True
         if version < SCHEMA_VERSION:
             self._migrate(cursor)
         connection.execute("PRAGMA busy_timeout=0")  # from here on, _begin does the waiting
@@ -317,20 +329,24 @@ class OutboxFile:
 # All files of this process: a fork copies them, and the child needs connections of its own.
 _files: weakref.WeakSet[OutboxFile] = weakref.WeakSet()
 _held: list[OutboxFile] = []
+_creating = threading.Lock()
 
 
 def _before_fork() -> None:
     _held[:] = list(_files)
     for file in _held:
         file.before_fork()
+    _creating.acquire()  # after the others, as in _connected
 
 
 def _after_fork_in_parent() -> None:
+    _creating.release()
     while _held:
         _held.pop().after_fork_in_parent()
 
 
 def _after_fork_in_child() -> None:
+    _creating.release()
     _held.clear()
     for file in list(_files):
         file.after_fork_in_child()

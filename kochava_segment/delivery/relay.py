@@ -7,6 +7,7 @@ goes back into the outbox with its time.
 from __future__ import annotations
 
 import atexit
+import importlib
 import logging
 import os
 import socket
@@ -217,12 +218,15 @@ class Relay:
 
     def _turn(self) -> None:
         self._idle = True  # from here on, whoever puts something in has to wake us
+        registered = self._relay, self._renew_at
         settled = [(worked, self._result(worked)) for worked in self._unsettled]
         try:
             with self._outbox.file.writing() as cursor:
                 leased = self._transact(cursor, settled)
         except OutboxError as error:
-            # The results are kept, and settled when the outbox can be written again.
+            # The results are kept, and settled when the outbox can be written again. A number that
+            # was taken in vain is free: another relay may have it by now.
+            self._relay, self._renew_at = registered
             if self._failure != str(error):
                 self._failure = str(error)
                 _logger.error("the relay waits: %s", error)  # noqa: TRY400  # no traceback
@@ -465,6 +469,7 @@ atexit.register(_stop_all)
 
 def _stop_before_a_child_of_multiprocessing_ends() -> None:
     # Such children leave by os._exit, past atexit.
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and util._current_process_is_child:  # noqa: SLF001
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        util = importlib.import_module("multiprocessing.util")
         util.Finalize(None, _stop_all, exitpriority=100)
