@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from kochava_segment.delivery.after_fork import keep_for_ever
 from kochava_segment.errors import OutboxError, OutboxUnavailable, OutboxUnusable
 
 Durability = Literal["normal", "full"]
