@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,8 @@ def _app_guids(options: Options) -> set[str] | None:
 
 
 def _say(complaint: Complaint) -> None:
-    click.echo(str(complaint), err=True)
+    with suppress(OSError):  # nobody reads it any more: that is no reason not to answer
+        click.echo(str(complaint), err=True)
 
 
 def _why_not_started(error: OSError, port: int, log: Path | None) -> str:

@@ -14,7 +14,11 @@ from kochava_segment.emulator.rule import (
 MAX_BODY_BYTES = 2_000_000
 
 MALFORMED = Rule(
-    "malformed-http", "error", HTTP, "A request must be HTTP/1.1 (400, 431, 505)", INFERRED
+    "malformed-http",
+    "error",
+    HTTP,
+    "A request must be whole, and HTTP/1.1 (400, 414, 431, 505)",
+    INFERRED,
 )
 UNKNOWN_PATH = Rule(
     "unknown-path",

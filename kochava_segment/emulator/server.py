@@ -1,15 +1,12 @@
-"""The emulator's HTTP server: reads requests, has them checked, answers, misbehaves on demand."""
+"""The emulator: judges requests, remembers them, and says what is wrong with them."""
 
 from __future__ import annotations
 
 import hmac
 import json
-import socket
-import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -27,6 +24,7 @@ from kochava_segment.emulator import faults as fault_names
 from kochava_segment.emulator import http_rules as http
 from kochava_segment.emulator.checks import check
 from kochava_segment.emulator.faults import FaultChooser, Faults
+from kochava_segment.emulator.http_server import Server
 from kochava_segment.emulator.rule import Complaint, Rule, Sent
 from kochava_segment.errors import ConfigurationError, Problem
 
@@ -116,7 +114,7 @@ class KochavaEmulator:
         self._on_complaint = on_complaint
         self.received = self.counted = 0
         self._chooser = FaultChooser(faults or Faults())
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> Self:
@@ -129,7 +127,11 @@ class KochavaEmulator:
             self._log = Path(self._log_target).open("a", encoding="utf-8")  # noqa: SIM115
         else:
             self._log = self._log_target
-        self._server = _Server(("127.0.0.1", self._port), self)
+        try:
+            self._server = Server(("127.0.0.1", self._port), self)
+        except OSError:
+            self._close_log()
+            raise
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="kochava-emulator", daemon=True
         )
@@ -144,8 +146,11 @@ class KochavaEmulator:
             self._thread.join()
             server.close_connections()
             server.server_close()
-            if self._log is not None and self._log is not self._log_target:
-                self._log.close()
+            self._close_log()
+
+    def _close_log(self) -> None:
+        if self._log is not None and self._log is not self._log_target:
+            self._log.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -233,42 +238,65 @@ class KochavaEmulator:
             complaints += (http.QUERY.complaint("url", "should have no query parameters"),)
         errors = [complaint for complaint in complaints if complaint.severity == "error"]
         status, success = 200, not errors
-        if errors:
+        if fault.isdecimal():
+            status, success = int(fault), False
+        elif errors:
             refused = next((rule for rule in _STATUS_OF if rule.code == errors[0].code), None)
             status = 400 if refused is None else _STATUS_OF[refused]
-        elif fault.isdecimal():
-            status, success = int(fault), False
         elif fault == fault_names.SUCCESS_ZERO:
             success = False
-        received = ReceivedRequest(
-            path=path,
-            headers=headers,
-            body=body if isinstance(body, bytes) else b"",
-            payload=payload,
-            status=status,
-            accepted=success,
-            complaints=complaints,
+        self._record(
+            ReceivedRequest(
+                path=path,
+                headers=headers,
+                body=body if isinstance(body, bytes) else b"",
+                payload=payload,
+                status=status,
+                accepted=success,
+                complaints=complaints,
+            )
         )
+        if success:
+            return status, b'{"success":"1"}'
+        told = fault.isdecimal() or not errors
+        return status, _refusal("the emulator was told to fail" if told else str(errors[0]))
+
+    def refuse_malformed(self, status: int) -> bytes:
+        """Record what is no HTTP, or not enough of it; gives the body of the answer.
+
+        Args:
+            status: What it is answered with.
+        """
+        complaint = http.MALFORMED.complaint("request", "must be whole, and HTTP/1.1")
+        self._record(
+            ReceivedRequest(
+                path="",
+                headers={},
+                body=b"",
+                payload=None,
+                status=status,
+                accepted=False,
+                complaints=(complaint,),
+            )
+        )
+        return _refusal(str(complaint))
+
+    def _record(self, received: ReceivedRequest) -> None:
         with self._lock:
             self._requests.append(received)
             self.received += 1
-            if success:
+            if received.accepted:
                 self._count(received)
             if self._on_complaint is not None:
-                for complaint in complaints:
+                for complaint in received.complaints:
                     self._on_complaint(complaint)
-        if success:
-            return status, b'{"success":"1"}'
-        text = str(errors[0]) if errors else "the emulator was told to fail"
-        return status, json.dumps({"success": "0", "error": text}).encode()
 
     def _count(self, received: ReceivedRequest) -> None:
         self.counted += 1
         if received.payload.get("action") == "install":
             self._installed |= _device_names(received.payload)
         if self._log is not None:
-            line = {"path": received.path, "headers": received.headers, "body": received.payload}
-            self._log.write(json.dumps(line, ensure_ascii=True) + "\n")
+            self._log.write(_log_line(received))
             self._log.flush()
 
     def _check(
@@ -285,7 +313,7 @@ class KochavaEmulator:
             detail = "must have the right Kochava-Api-Key and Kochava-Auth-Token"
             return None, (http.BAD_SIGNATURE.complaint("headers", detail),)
         try:
-            payload = json.loads(body, parse_constant=_refuse)
+            payload = json.loads(body.decode("utf-8"), parse_constant=_refuse)
         except (ValueError, RecursionError):
             return None, (http.NOT_JSON.complaint("body", "must be JSON in UTF-8"),)
         if not isinstance(payload, dict):
@@ -322,6 +350,18 @@ class KochavaEmulator:
         )
 
 
+def _refusal(error: str) -> bytes:
+    return json.dumps({"success": "0", "error": error}).encode()
+
+
+def _log_line(received: ReceivedRequest) -> str:
+    line = {"path": received.path, "headers": received.headers, "body": received.payload}
+    try:
+        return json.dumps(line, allow_nan=False) + "\n"
+    except (ValueError, RecursionError):  # 1e999, or nesting that could only just be read
+        return json.dumps({**line, "body": received.body.decode()}) + "\n"
+
+
 def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
@@ -337,116 +377,3 @@ def _device_names(payload: dict[str, Any]) -> set[tuple[str, str]]:
     ):
         ids += group.values() if isinstance(group, dict) else ()
     return {(app, name) for name in ids if isinstance(name, str) and name}
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # close() waits for them
-    request_queue_size = 256
-    allow_reuse_address = True
-
-    def __init__(self, address: tuple[str, int], emulator: KochavaEmulator) -> None:
-        self.emulator = emulator
-        self.closing = threading.Event()
-        self._connections: set[socket.socket] = set()
-        self._connections_lock = threading.Lock()
-        super().__init__(address, _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._connections_lock:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._connections_lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is nobody's error."""
-
-    def close_connections(self) -> None:
-        """End all handlers that wait for a request, or for time to pass."""
-        self.closing.set()
-        with self._connections_lock:
-            for connection in self._connections:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    continue  # the client was faster
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # an answer is one packet
-    disable_nagle_algorithm = True
-
-    def handle_one_request(self) -> None:
-        if not self.rfile.peek(1):  # type: ignore[attr-defined]
-            self.close_connection = True
-            return
-        self._fault = self.server.emulator.choose_fault()
-        if self._fault == fault_names.RESET_BEFORE_READING:
-            self._reset()
-            return
-        super().handle_one_request()
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: what came is in `requests`."""
-
-    def do_POST(self) -> None:  # http.server's name
-        emulator = self.server.emulator
-        headers = dict(self.headers.items())
-        status, answer = emulator.judge(
-            self.command, self.path, headers, self._read_body(), self._fault
-        )
-        self.server.closing.wait(emulator.faults.latency)
-        if self._fault == fault_names.RESET_AFTER_READING:
-            self._reset()
-        else:
-            self._answer(status, answer)
-
-    do_GET = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815
-
-    def _read_body(self) -> bytes | Rule:
-        length = self.headers.get("Content-Length")
-        if length is None or not length.isdecimal():
-            self.close_connection = self.command == "POST"
-            return http.NO_LENGTH
-        if int(length) > http.MAX_BODY_BYTES:
-            self.close_connection = True
-            return http.TOO_LARGE
-        return self.rfile.read(int(length))
-
-    def _answer(self, status: int, body: bytes) -> None:
-        half = self._fault == fault_names.HALF_ANSWER
-        self.close_connection = self.close_connection or half
-        self.send_response_only(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Date", self.date_time_string())
-        self.send_header("Content-Length", str(len(body)))
-        if self._fault == str(status) and self.server.emulator.faults.retry_after is not None:
-            self.send_header("Retry-After", str(self.server.emulator.faults.retry_after))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        if self._fault == fault_names.TRICKLE:
-            self._trickle(body)
-            return
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if half else body)
-
-    def _trickle(self, body: bytes) -> None:
-        self.end_headers()
-        for position in range(len(body)):
-            self.wfile.write(body[position : position + 1])
-            self.wfile.flush()
-            if self.server.closing.wait(self.server.emulator.faults.trickle_delay):
-                break
-
-    def _reset(self) -> None:
-        # Lingering for no time makes close() send RST instead of FIN.
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-        self.wfile.close = lambda: None  # type: ignore[method-assign]  # nothing more is to be sent
-        self.rfile.close()
-        self.connection.close()

@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -192,7 +193,7 @@ def test_an_endpoint_that_tells_no_time():
 
 
 def test_a_server_that_never_answers(monkeypatch):
-    monkeypatch.setattr("kochava_segment.cli.doctor._TIMEOUT", 0.2)
+    monkeypatch.setattr(sys.modules["kochava_segment.cli.doctor"], "_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         result = CliRunner().invoke(cli, ["doctor", *APP, "--endpoint", url])
