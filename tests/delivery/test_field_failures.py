@@ -53,7 +53,9 @@ def test_retry_after_is_honoured(kochava_emulator, destination, form):
     date = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=2), usegmt=True)
     kochava_emulator.faults = Faults(script=("429",), retry_after=1 if form == "seconds" else date)
     began = time.monotonic()
-    assert destination.send(ios()).attempts == 2
+    receipt = destination.send(ios())
+    assert receipt.attempts == 2
+    assert receipt.elapsed > 0.9
     assert 0.9 < time.monotonic() - began < 3
 
 
