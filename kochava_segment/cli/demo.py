@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.resources import as_file, files
@@ -10,7 +11,6 @@ from importlib.resources import as_file, files
 import click
 from rich import box
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 
 from kochava_segment.cli.map import shown_headers
@@ -60,7 +60,10 @@ def demo(load: Callable[..., KochavaDestination]) -> None:
             consent = given.options.required_consent or (_CONSENT,)
         with load(**fixed, required_consent=consent) as destination:
             messages = (entry.error or entry.message for entry in entries)
-            outcomes = sorted(destination.send_many(messages), key=lambda outcome: outcome.index)
+            # One at a time: Engage knows the device by another id, so no order holds it back until
+            # the install is there, and the local Kochava insists on that.
+            outcomes = list(destination.send_many(messages, concurrency=1))
+            outcomes.sort(key=lambda outcome: outcome.index)
             console = Console(highlight=False)
             _show_outcomes(console, entries, outcomes, destination)
             _show_request(console, entries, outcomes, destination)
@@ -96,7 +99,10 @@ def _show_outcomes(
         for number, remark in enumerate(_remarks(outcome)):
             if number == 0:
                 console.print(f"  {_name(entry)} ({outcome.kind.value})", markup=False)
-            console.print(Padding(remark, (0, 0, 0, 4), expand=False), markup=False)
+            indented = textwrap.fill(
+                remark, console.width, initial_indent="    ", subsequent_indent="    "
+            )
+            console.print(indented, markup=False, soft_wrap=True)
 
 
 def _show_request(
