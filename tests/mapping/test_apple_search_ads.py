@@ -139,6 +139,7 @@ def test_without_the_flag_known_values_speak_for_themselves():
         (None, "attribution"),
         ([], "attribution"),
         ({"Version3.1": None}, "attribution.[…]"),
+        ({"Version3": []}, "attribution.Version3"),
         ({"iad-keyword": ["a"]}, "attribution.iad-keyword"),
         ({"iad-keyword": "\ud800"}, "attribution.iad-keyword"),
         ({"campaignId": float("nan")}, "attribution.campaignId"),
@@ -150,6 +151,11 @@ def test_what_is_no_attribution(attribution, path):
     with pytest.raises(InvalidEventPayload) as caught:
         destination.apple_search_ads_context(attribution)
     assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_booleans_are_text():
+    context = destination.apple_search_ads_context({**IAD, "iad-keyword": True})
+    assert context["campaign"]["content"] == "true"
 
 
 def test_all_problems_of_an_attribution_are_told():

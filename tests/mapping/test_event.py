@@ -165,17 +165,19 @@ def test_a_rating_that_is_no_number_stays_as_it_was(told_by):
 # Products
 
 
-def test_products_give_ids_names_and_quantities_and_stay(event_data_of):
+def test_products_give_ids_names_and_quantities_and_stay(told_by):
     products = [
         {"product_id": "p1", "sku": "s1", "name": "Skis", "quantity": 2},
         {"sku": "s2", "name": "Poles", "quantity": "3"},
         {"id": 3},
         {"name": "", "product_id": None, "quantity": None},
+        {"quantity": ""},
     ]
-    data = event_data_of(event("Order Completed", {"products": products}))
+    data, _, warned = told_by(event("Order Completed", {"products": products}))
+    assert warned == []
     assert data["content_id"] == "p1,s2,3"
     assert data["name"] == "Skis,Poles"
-    assert data["quantity"] == 7
+    assert data["quantity"] == 8
     assert data["products"] == products
 
 
@@ -393,6 +395,13 @@ def test_a_screen_named_like_an_e_mail_address_loses_its_name(map_with):
         assert request.payload["data"]["event_name"] == name
         assert b"ann@" not in request.body
         assert [(w.code, w.field) for w in request.warnings] == [("pii-property", "name")]
+
+
+@pytest.mark.parametrize(("name", "added"), [("Home", {"name": "Home"}), (None, {})])
+def test_a_viewed_screen_says_that_it_is_one(event_data_of, name, added):
+    message = ios(type="screen", event=MISSING, name=name, properties={"a": 1})
+    data = event_data_of(message, screens="view")
+    assert data == {"a": 1, "content_type": "screen", **added}
 
 
 def test_a_denied_name_is_no_screen_s_name(data_of):

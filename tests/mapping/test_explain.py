@@ -3,6 +3,8 @@
 import pytest
 
 from kochava_segment import EventFiltered, InvalidEventPayload, KochavaDestination
+from kochava_segment.mapping.explain import raw_key_rule
+from kochava_segment.mapping.standard_events import KEYS_BY_NAME
 from tests.messages import IDFA, MISSING, android, ios
 
 
@@ -208,6 +210,39 @@ def test_every_field_has_a_rule_and_its_value(explain_with):
     assert values["data.event_data.price"] == 5
     assert values["data.device_ids.idfa"] == IDFA
     assert values["action"] == "event"
+
+
+@pytest.mark.parametrize(
+    ("event", "key", "rule"),
+    [
+        (
+            "Purchase",
+            "price",
+            (
+                "properties.price, else properties.revenue, else properties.total, else "
+                "properties.value; as a number."
+            ),
+        ),
+        (
+            "Purchase",
+            "content_id",
+            (
+                "properties.content_id, else properties.product_id, else properties.sku, else "
+                "properties.id, else products[].product_id or sku or id joined with commas."
+            ),
+        ),
+        (
+            "Purchase",
+            "quantity",
+            "properties.quantity, else products[].quantity summed; as a number.",
+        ),
+        ("Purchase", "user_id", "properties.user_id, else userId."),
+        ("_Deeplink", "uri", "properties.uri, else properties.url."),
+    ],
+)
+def test_rules_of_raw_keys_are_written_from_the_table(event, key, rule):
+    (raw_key,) = (raw_key for raw_key in KEYS_BY_NAME[event] if raw_key.key == key)
+    assert raw_key_rule(raw_key) == rule
 
 
 # What is left out

@@ -241,6 +241,7 @@ def test_android_has_its_adid_whatever_tracking_says(map_with):
         (ANDROID_ID.upper(), True),
         (ANDROID_ID + "0", False),
         ("g" + ANDROID_ID[1:], False),
+        ("X" + ANDROID_ID[1:], False),
         ("9c56" * 16, False),
         (IDFV, False),
         ("a-42", False),
