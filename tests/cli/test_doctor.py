@@ -2,6 +2,7 @@
 
 import email.utils
 import http.server
+import os
 import re
 import socket
 import ssl
@@ -66,6 +67,15 @@ def certificate(tmp_path_factory):
 
 
 def examined(*arguments, **variables):
+    """What `doctor` says, in this process: what it looks at is outside of it."""
+    cleared = dict.fromkeys(name for name in os.environ if name.startswith("KOCHAVA_SEGMENT_"))
+    runner = CliRunner(env={**cleared, **variables})
+    result = runner.invoke(cli, ["doctor", *map(str, arguments)])
+    assert result.stderr == ""
+    return result.exit_code, result.stdout
+
+
+def examined_as_process(*arguments, **variables):
     result = run("doctor", *arguments, env=environment(**variables))
     assert result.stderr == ""
     return result.returncode, result.stdout
@@ -223,7 +233,7 @@ def test_a_urllib3_that_was_overwritten(tmp_path):
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: urllib3-future\nVersion: 2.99.900\n")
     with served() as port:
-        code, out = examined(
+        code, out = examined_as_process(
             *APP, "--endpoint", f"http://127.0.0.1:{port}", PYTHONPATH=str(tmp_path)
         )
     assert code == 1
@@ -236,7 +246,7 @@ def test_a_urllib3_that_is_not_the_one_that_was_installed(tmp_path):
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: urllib3\nVersion: 1.0.0\n")
     with served() as port:
-        code, out = examined(
+        code, out = examined_as_process(
             *APP, "--endpoint", f"http://127.0.0.1:{port}", PYTHONPATH=str(tmp_path)
         )
     assert code == 1
