@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -108,7 +108,7 @@ def _positive(value: object) -> float:
     # bool is an int in Python, and no number of seconds.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("must be a number")
-    if not (math.isfinite(value) and value > 0):
+    if not 0 < value <= sys.float_info.max:
         raise ValueError("must be greater than 0, and finite")
     return float(value)
 

@@ -19,6 +19,8 @@ from kochava_segment import option_kinds as kinds
         (kinds.TEXT_MAPPING, {}, {}),
         (kinds.POSITIVE, 5, 5.0),
         (kinds.POSITIVE, 0.1, 0.1),
+        (kinds.COUNT, 16, 16),
+        (kinds.COUNT, 16.0, 16),
         (kinds.TIMEOUT, 3, (3.0, 3.0)),
         (kinds.TIMEOUT, (1, 2.5), (1.0, 2.5)),
         (kinds.TIMEOUT, [1, 2], (1.0, 2.0)),
@@ -43,6 +45,8 @@ def test_values_are_normalised(kind, value, checked):
         *((kinds.TEXT_MAPPING, value) for value in ([], "a=b", {"a": ""}, {"": "a"}, {5: "a"})),
         *((kinds.TEXT_MAPPING, value) for value in ({"a": 5}, {"a": " "}, {" ": "a"})),
         *((kinds.POSITIVE, value) for value in (0, -1, True, "5", math.nan, math.inf, None)),
+        (kinds.POSITIVE, 10**400),
+        *((kinds.COUNT, value) for value in (0, -1, 1.5, True, "5", math.nan, math.inf, None)),
         *(
             (kinds.TIMEOUT, value)
             for value in (0, -1, "3", True, (1,), (1, 2, 3), (1, 0), (1, "2"))

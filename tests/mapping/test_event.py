@@ -181,6 +181,11 @@ def test_products_give_ids_names_and_quantities_and_stay(told_by):
     assert data["products"] == products
 
 
+def test_product_ids_that_are_no_text_or_number_are_passed_over(event_data_of):
+    products = [{"product_id": ["a"], "sku": "s"}, {"product_id": 2}, {"product_id": {}}]
+    assert event_data_of(event("Order Completed", {"products": products}))["content_id"] == "2"
+
+
 def test_properties_win_over_products(event_data_of):
     properties = {"sku": "s", "name": "n", "quantity": "9", "products": [{"id": 1, "name": "x"}]}
     data = event_data_of(event("Order Completed", properties))

@@ -5,6 +5,9 @@ import hashlib
 import pytest
 
 from kochava_segment import EventFiltered, InvalidEventPayload
+from kochava_segment.mapping.identifiers import Device
+from kochava_segment.mapping.mapper import map_identity_link
+from kochava_segment.options import Options
 from tests.messages import ADID, ANDROID_ID, IDFA, IDFV, MISSING, android, ios
 
 
@@ -58,6 +61,28 @@ def test_without_a_device_the_error_says_what_to_do(map_with):
 def test_time_and_address_do_not_matter_to_a_link(map_with):
     message = identify(timestamp="soon", context__ip="x", context__userAgent=MISSING)
     assert map_with(message).warnings == ()
+
+
+def test_a_link_can_be_about_a_device_that_is_known_from_elsewhere():
+    known = Device(
+        platform="android",
+        app_guid="koapp",
+        kochava_device_id="",
+        device_ids={"adid": ADID, "android_id": ""},
+    )
+    options = Options.load({"identity_traits": ["plan"]})
+    message = {"type": "identify", "userId": "u-42", "messageId": "m", "traits": {"plan": "gold"}}
+    request = map_identity_link(message, options, known)
+    assert request.payload == {
+        "kochava_app_id": "koapp",
+        "device_id": {"adid": ADID},
+        "data": {"user_id": "u-42", "plan": "gold"},
+    }
+    assert (request.action, request.message_id) == ("identity_link", "m")
+    assert request.url.endswith("/v1/cpi/identityLink.php")
+    assert request.ordering_key == f"koapp/{ADID}"
+    with pytest.raises(EventFiltered):
+        map_identity_link({**message, "integrations": {"Kochava": False}}, options, known)
 
 
 # userId

@@ -31,6 +31,10 @@ class Ratio(float):
     __slots__ = ()
 
 
+class Count(int):
+    __slots__ = ()
+
+
 UTC = dt.timezone.utc
 
 
@@ -62,6 +66,7 @@ UTC = dt.timezone.utc
         (Level.TWO, 2),
         (Name("Ann"), "Ann"),
         (Ratio(2.0), 2),
+        (Count(3), 3),
     ],
 )
 def test_values_become_json(map_with, value, expected):
