@@ -41,6 +41,7 @@ OPTIONAL = {
     "rich": {"cli"},
     "pytest": {"testing"},
     "tomli": {"options"},
+    "tomllib": {"options"},  # of the standard library only since Python 3.11
     "starlette": {"server"},
     "uvicorn": {"server"},
     "segment": {"segment"},
