@@ -44,6 +44,7 @@ OPTIONAL = {
     "tomllib": {"options"},  # of the standard library only since Python 3.11
     "starlette": {"server"},
     "uvicorn": {"server"},
+    "jinja2": {"server"},
     "segment": {"segment"},
     "apache_beam": {"beam"},
     "prometheus_client": {"delivery"},
