@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Generator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,10 +17,10 @@ from typing_extensions import Self, Unpack
 
 from kochava_segment.delivery.delivery import Delivery
 from kochava_segment.delivery.in_order import run_in_order
+from kochava_segment.delivery.make_transport import make_transport
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_inspection import OutboxStatus
 from kochava_segment.delivery.rate import RateLimiter
-from kochava_segment.delivery.requests_transport import RequestsTransport
 from kochava_segment.delivery.signing import (
     ACCOUNT_KEY_HEADER,
     Credentials,
@@ -107,7 +109,7 @@ class KochavaDestination:
         return destination
 
     def _start(self, options: Options) -> None:
-        transport = options.transport or RequestsTransport(timeout=options.timeout)
+        transport = make_transport(options.transport, options.timeout)
         credentials = None
         if options.api_key is not None and options.api_secret is not None:
             credentials = Credentials(options.api_key, options.api_secret)
@@ -281,11 +283,16 @@ class KochavaDestination:
 
     # Not pure: these talk to Kochava.
 
-    def send(self, item: KochavaRequest | Mapping[str, Any]) -> Receipt:
+    def send(
+        self, item: KochavaRequest | Mapping[str, Any], *, within: float | None = None
+    ) -> Receipt:
         """Post a request, retried as the option `retry` says. A message is mapped first.
 
         Args:
             item: A request that this destination mapped, or a Segment message.
+            within: Seconds that this may take in all. Timeouts are cut to what is left of them, and
+                no attempt is begun that has no time to end. None leaves it to `retry`. It binds
+                your own `transport` only if that has `send_within(request, seconds)`.
 
         Returns:
             Kochava's receipt: it took the request, which does not yet prove that it counted it.
@@ -297,13 +304,16 @@ class KochavaDestination:
             RetriesExhausted: it did not get through, and certainly was not counted.
             AmbiguousDelivery: it may have been counted, but the answer was lost.
         """
+        deadline = _deadline(within)
         request = item if isinstance(item, KochavaRequest) else self.map(item)
-        return self._delivery.deliver(request)
+        return self._delivery.deliver(request, deadline=deadline)
 
     def send_many(
         self,
         messages: Iterable[KochavaRequest | Mapping[str, Any] | KochavaSegmentError],
         concurrency: int = 16,
+        *,
+        within: float | None = None,
     ) -> Generator[Outcome, None, None]:
         """Map and send messages side by side, and say of each what became of it.
 
@@ -319,6 +329,8 @@ class KochavaDestination:
             messages: Segment messages, or requests that this destination mapped. An error stands
                 for a message that could not be read; it is reported in its place.
             concurrency: How many requests may be under way at once.
+            within: Seconds from this call that all may take together, as for `send`. What could not
+                be tried in them is EXHAUSTED, after no attempt.
 
         Yields:
             One Outcome per message, in the order of completion; `index` is its place in the input.
@@ -328,13 +340,14 @@ class KochavaDestination:
         Raises:
             ConfigurationError: if `concurrency` is not a positive whole number.
         """
+        deadline = _deadline(within)
         if type(concurrency) is not int or concurrency < 1:  # a bool is an int, but no number
             raise ConfigurationError([Problem("concurrency", "must be a whole number from 1 on")])
         prepared = (self._prepare(index, item) for index, item in enumerate(messages))
         stopped = self._delivery.new_stop()
         return run_in_order(
             prepared,
-            partial(self._finish, stopped),
+            partial(self._finish, stopped, deadline),
             key=_ordering_key,
             concurrency=concurrency,
             on_close=stopped.set,
@@ -355,12 +368,12 @@ class KochavaDestination:
                 failure = InvalidEventPayload([problem])
         return index, Outcome.of_error(index, failure)
 
-    def _finish(self, stopped: threading.Event, prepared: _Prepared) -> Outcome:
+    def _finish(self, stopped: threading.Event, deadline: float, prepared: _Prepared) -> Outcome:
         index, item = prepared
         if isinstance(item, Outcome):
             return item
         try:
-            receipt = self._delivery.deliver(item, stopped)
+            receipt = self._delivery.deliver(item, stopped, deadline)
         except KochavaSegmentError as error:
             return Outcome.of_error(index, error, item)
         return Outcome(
@@ -511,6 +524,10 @@ class KochavaDestination:
 
 
 _Prepared = tuple[int, KochavaRequest | Outcome]
+
+
+def _deadline(within: float | None) -> float:
+    return math.inf if within is None else time.monotonic() + within
 
 
 def _ordering_key(prepared: _Prepared) -> str | None:

@@ -23,6 +23,7 @@ from kochava_segment.delivery.transport import Transport
 from kochava_segment.errors import ConfigurationError, Problem
 from kochava_segment.names import fold_name, is_personal_trait
 
+TRANSPORTS = ("requests", "pycurl")
 ENVIRONMENT_PREFIX = "KOCHAVA_SEGMENT_"
 
 
@@ -80,7 +81,7 @@ class OptionKeywords(TypedDict, total=False):
     timeout: float | tuple[float, float]
     retry: RetryPolicy | Mapping[str, object]
     max_rate: float | None
-    transport: Transport | None
+    transport: Transport | Literal["requests", "pycurl"] | None
     hooks: Sequence[DeliveryHook]
     outbox: str | Path | None
     durability: Literal["normal", "full"]
@@ -121,9 +122,14 @@ def _retry(value: object) -> RetryPolicy:
     raise ValueError("must be a RetryPolicy, or a mapping of its fields")
 
 
-def _transport(value: object) -> Transport:
-    if not (callable(getattr(value, "send", None)) and callable(getattr(value, "close", None))):
-        raise ValueError("must be an object with send(request) and close()")
+def _transport(value: object) -> Transport | str:
+    if value in TRANSPORTS:
+        return str(value)
+    if isinstance(value, str) or not (
+        callable(getattr(value, "send", None)) and callable(getattr(value, "close", None))
+    ):
+        words = " or ".join(TRANSPORTS)
+        raise ValueError(f"must be {words}, or an object with send(request) and close()")
     return value  # type: ignore[return-value]  # a Protocol: the two methods are all it asks
 
 
@@ -148,7 +154,7 @@ _RETRY = kinds.Kind(_retry, kinds.parse_mapping, "FIELD=VALUE,…")
 _OUTBOX_RETRY = RetryPolicy(
     max_attempts=1_000, base=1.0, cap=600.0, deadline=3 * 24 * 3600.0, retry_after_cap=600.0
 )
-_TRANSPORT = kinds.instance("a Transport", _transport)
+_TRANSPORT = kinds.Kind(_transport, str.strip, " | ".join(TRANSPORTS))
 _HOOKS = kinds.instance("a list of DeliveryHook", _hooks)
 
 
@@ -255,8 +261,11 @@ class Options:
     max_rate: float | None = _option(
         kinds.POSITIVE, None, "Requests a second, over all threads of a destination."
     )
-    transport: Transport | None = _option(
-        _TRANSPORT, None, "What posts the requests, in place of RequestsTransport."
+    transport: Transport | str | None = _option(
+        _TRANSPORT,
+        None,
+        "What posts the requests: a library, or a Transport of your own. By default pycurl where the "
+        "extra `fast` is installed, else requests.",
     )
     hooks: tuple[DeliveryHook, ...] = _option(
         _HOOKS, (LoggingHook(),), "Whom to tell of attempts, retries and outcomes."

@@ -96,7 +96,7 @@ def test_options_come_from_the_environment():
             "KOCHAVA_SEGMENT_NESTED": "",  # as in a file of variables that was not filled in
             "KOCHAVA_SEGMENT_SCREENS": "  ",
             "KOCHAVA_SEGMENT_SOMETHING_ELSE": "of a command's own",
-            "KOCHAVA_SEGMENT_TRANSPORT": "cannot be written as text",
+            "KOCHAVA_SEGMENT_HOOKS": "cannot be written as text",
             "OTHER_APP_GUID": "kother",
             "APP_GUID": "kother",
         }

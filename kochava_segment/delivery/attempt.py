@@ -13,7 +13,7 @@ from kochava_segment.delivery.answer import (
     classify,
     retry_after,
 )
-from kochava_segment.delivery.transport import Transport
+from kochava_segment.delivery.transport import PunctualTransport, Transport
 from kochava_segment.request import KochavaRequest
 
 
@@ -45,17 +45,23 @@ _DETAILS = {
 }
 
 
-def make_attempt(transport: Transport, request: KochavaRequest) -> Attempt:
+def make_attempt(
+    transport: Transport, request: KochavaRequest, seconds: float | None = None
+) -> Attempt:
     """Post a request once. No failure is raised: each is an attempt that came to something.
 
     Args:
         transport: Posts it. An exception of its own counts as a failure in which the request may
             have been sent, for nobody knows better.
         request: What is posted.
+        seconds: How long it may take at most. A transport that cannot be told takes its own time.
     """
     began = time.monotonic()
     try:
-        answer = transport.send(request)
+        if seconds is None or not isinstance(transport, PunctualTransport):
+            answer = transport.send(request)
+        else:
+            answer = transport.send_within(request, seconds)
     except TransportFailure as failure:
         return failed(failure, time.monotonic() - began)
     except Exception as error:  # noqa: BLE001  # a transport of the user's own

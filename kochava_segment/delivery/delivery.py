@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from weakref import WeakSet
@@ -67,19 +68,25 @@ class Delivery:
             for stop in tuple(self._stops):
                 stop.set()
 
-    def deliver(self, request: KochavaRequest, stopped: threading.Event | None = None) -> Receipt:
+    def deliver(
+        self,
+        request: KochavaRequest,
+        stopped: threading.Event | None = None,
+        deadline: float = math.inf,
+    ) -> Receipt:
         """Deliver a request.
 
         Args:
             request: What is delivered.
             stopped: Ends its waits, and prevents further attempts, once it is set; made by
                 `new_stop()`. By default, only `stop()` does that.
+            deadline: When all must be over, as `time.monotonic()` counts.
 
         Raises:
             DeliveryError: as `KochavaDestination.send` says.
         """
         stopped = self._stopped if stopped is None else stopped
-        steps = self._steps.of(request)
+        steps = self._steps.of(request, deadline)
         try:
             step = next(steps)
             while True:
@@ -87,7 +94,7 @@ class Delivery:
                     closed = stopped.is_set() or (step.seconds > 0 and stopped.wait(step.seconds))
                     step = steps.send(closed)
                 else:
-                    step = steps.send(make_attempt(self._transport, request))
+                    step = steps.send(make_attempt(self._transport, request, step.seconds))
         except StopIteration as settled:
             receipt: Receipt = settled.value
             return receipt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -46,8 +47,11 @@ class RateLimiter:
         """Requests a second at present; None where there is no limit."""
         return self._rate
 
-    def reserve(self) -> float:
-        """Take the next slot.
+    def reserve(self, within: float = math.inf) -> float:
+        """Take the next slot, unless it comes too late: then it is left to others.
+
+        Args:
+            within: Seconds after which the slot is of no use.
 
         Returns:
             Seconds to wait until it comes.
@@ -63,7 +67,8 @@ class RateLimiter:
                 return 0.0
             now = self._clock()
             slot = max(self._next_slot, now - 1.0 / self._rate)
-            self._next_slot = slot + 1.0 / self._rate
+            if slot - now <= within:
+                self._next_slot = slot + 1.0 / self._rate
             return max(0.0, slot - now)
 
     def slow_down(self) -> None:

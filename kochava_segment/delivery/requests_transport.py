@@ -6,7 +6,6 @@ That skips what a Session does anew for every request, and is still what `respon
 from __future__ import annotations
 
 import io
-import os.path
 import socket
 import threading
 import time
@@ -19,13 +18,13 @@ from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
 
 from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.delivery.answer import Answer, TransportFailure
-from kochava_segment.delivery.transport import user_agent
+from kochava_segment.delivery.network_settings import network_settings
+from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, user_agent
 from kochava_segment.request import KochavaRequest
-
-MAX_ANSWER_BYTES = 65_536
 
 # Whether bytes of this thread's request may have left. Connections are used by one thread at a time.
 _progress = threading.local()
@@ -60,13 +59,27 @@ class RequestsTransport:
         Raises:
             TransportFailure: if no answer came.
         """
+        return self._send(request, self._timeout)
+
+    def send_within(self, request: KochavaRequest, seconds: float) -> Answer:
+        """Post a request once, connection and answer within so many seconds.
+
+        Looking up the host's name is up to the system, and not part of them.
+
+        Raises:
+            TransportFailure: if no answer came.
+        """
+        connect, read = self._timeout
+        return self._send(request, Timeout(total=seconds, connect=connect, read=read))
+
+    def _send(self, request: KochavaRequest, timeout: Any) -> Answer:
         if self._closed:
             raise TransportFailure("the transport is closed", maybe_sent=False)
         _progress.may_have_left = False
         try:
             settings = self._settings_for(request.url)
             response = self._adapter.send(
-                _prepared(request), stream=True, timeout=self._timeout, **settings
+                _prepared(request), stream=True, timeout=timeout, **settings
             )
             with response:
                 return _answer(response)
@@ -82,14 +95,9 @@ class RequestsTransport:
         origin = url.partition("://")[2].partition("/")[0]
         settings = self._settings.get(origin)
         if settings is None:
-            with requests.Session() as session:
-                merged = session.merge_environment_settings(url, {}, None, None, None)
-            # An empty REQUESTS_CA_BUNDLE, or anything else that is not a path, never turns it off.
-            verify = merged["verify"] if isinstance(merged["verify"], str) else True
-            if isinstance(verify, str) and not os.path.exists(verify):  # noqa: PTH110  # as requests
-                detail = "REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names a file that is not there"
-                raise TransportFailure(detail, maybe_sent=False)
-            settings = {"proxies": merged["proxies"], "verify": verify, "cert": None}
+            found = network_settings(url)
+            verify = found.ca_bundle or True
+            settings = {"proxies": found.proxies, "verify": verify, "cert": None}
             self._settings[origin] = settings
         return settings
 

@@ -7,6 +7,7 @@ refused credentials and hooks are all decided here, the same for every driver.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
@@ -44,7 +45,9 @@ class Wait:
 
 @frozen
 class Post:
-    """Post the request once. Tell the Attempt that it was."""
+    """Post the request once, within so many seconds if any are given. Tell the Attempt that it was."""
+
+    seconds: float | None = None
 
 
 Steps = Generator[Wait | Post, Any, Receipt]  # it is told a bool after Wait, an Attempt after Post
@@ -54,6 +57,9 @@ _FINAL: dict[Verdict, type[DeliveryError]] = {
     Verdict.CREDENTIALS: CredentialsRejected,
 }
 _TOO_MANY_REQUESTS = 429
+# Seconds. An attempt that has less would more likely lose its answer than get one, and a lost answer
+# is worse than an attempt that was not made.
+_LEAST_ATTEMPT = 0.5
 
 
 class DeliverySteps:
@@ -80,13 +86,18 @@ class DeliverySteps:
         self._clock = clock
         self._refusals = _Refusals(clock)
 
-    def of(self, request: KochavaRequest) -> Steps:
+    def of(self, request: KochavaRequest, deadline: float = math.inf) -> Steps:
         """The steps of a request.
+
+        Args:
+            request: What is delivered.
+            deadline: When all must be over, as the clock counts; no attempt is begun that has no
+                time to end before.
 
         Raises:
             DeliveryError: as `KochavaDestination.send` says.
         """
-        run = _Run(request, self._retry, self._clock)
+        run = _Run(request, self._retry, self._clock, deadline)
         try:
             receipt = yield from self._until_settled(run)
         except DeliveryError as error:
@@ -97,10 +108,10 @@ class DeliverySteps:
 
     def _until_settled(self, run: _Run) -> Steps:
         while True:
-            yield from self._pause(run, self._limiter.reserve())
+            yield from self._pause(run, self._limiter.reserve(run.left - _LEAST_ATTEMPT))
             self._refusals.check(run)
             run.begin_attempt()
-            attempt: Attempt = yield Post()
+            attempt: Attempt = yield Post(None if math.isinf(run.left) else run.left)
             run.status = attempt.status
             self._tell_attempt(run, attempt)
             self._learn_from(run, attempt)
@@ -115,6 +126,8 @@ class DeliverySteps:
     def _pause(self, run: _Run, seconds: float) -> Generator[Wait, Any, None]:
         if run.attempts and run.elapsed + seconds > self._retry.deadline:
             raise run.gave_up("the pace left no time for another attempt")
+        if seconds + _LEAST_ATTEMPT > run.left:
+            raise run.gave_up("the time that the caller gave left none for an attempt")
         closed: bool = yield Wait(seconds)
         if closed:
             raise run.gave_up("the destination was closed")
@@ -138,6 +151,8 @@ class DeliverySteps:
         seconds = run.failed.wait(run.elapsed)
         if seconds is None:
             raise run.gave_up(f"{attempt.detail}, and no time or attempt was left")
+        if seconds + _LEAST_ATTEMPT > run.left:
+            raise run.gave_up(f"{attempt.detail}, and the caller's time is up")
         return seconds
 
     def _tell_attempt(self, run: _Run, attempt: Attempt) -> None:
@@ -180,16 +195,21 @@ class DeliverySteps:
 class _Run:
     """One request on its way."""
 
-    __slots__ = ("_clock", "_started", "attempts", "failed", "request", "status")
+    __slots__ = ("_clock", "_deadline", "_started", "attempts", "failed", "request", "status")
 
     def __init__(
-        self, request: KochavaRequest, policy: RetryPolicy, clock: Callable[[], float]
+        self,
+        request: KochavaRequest,
+        policy: RetryPolicy,
+        clock: Callable[[], float],
+        deadline: float,
     ) -> None:
         self.request = request
         self.attempts = 0
         self.status: int | None = None
         self.failed = Attempts(policy)
         self._clock = clock
+        self._deadline = deadline
         self._started = 0.0
 
     def begin_attempt(self) -> None:
@@ -201,6 +221,11 @@ class _Run:
     def elapsed(self) -> float:
         """Seconds since the first attempt began."""
         return self._clock() - self._started if self.attempts else 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the caller wants an answer; infinite if it can wait."""
+        return self._deadline - self._clock()
 
     @property
     def app(self) -> str:

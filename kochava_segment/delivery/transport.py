@@ -6,10 +6,13 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kochava_segment.delivery.answer import Answer
 from kochava_segment.request import KochavaRequest
+
+MAX_ANSWER_BYTES = 65_536
+"""Of an answer's body; the rest is not read."""
 
 _ACCEPTED = Answer(200, {"content-type": "application/json"}, b'{"success":"1"}')
 
@@ -37,6 +40,15 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Release what it holds. Called once or more."""
+        ...
+
+
+@runtime_checkable
+class PunctualTransport(Transport, Protocol):
+    """A transport that can be told how long one request may take."""
+
+    def send_within(self, request: KochavaRequest, seconds: float, /) -> Answer:
+        """As `send`, and over after so many seconds, if its own timeouts do not end it before."""
         ...
 
 

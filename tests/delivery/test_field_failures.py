@@ -72,7 +72,7 @@ def test_every_send_has_a_time_limit(kochava_emulator):
 @responses.activate
 def test_there_are_timeouts_by_default():
     responses.post("https://control.kochava.com/track/json", json={"success": "1"})
-    with KochavaDestination("koapp") as destination:
+    with KochavaDestination("koapp", transport="requests") as destination:
         destination.send(ios())
     assert responses.calls[0].request.req_kwargs["timeout"] == (3.05, 10.0)
 

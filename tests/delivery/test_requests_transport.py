@@ -23,7 +23,7 @@ def transport():
 @responses.activate
 def test_responses_sees_a_destination_s_requests():
     responses.post(URL, json={"success": "1"})
-    with KochavaDestination("koapp") as destination:
+    with KochavaDestination("koapp", transport="requests") as destination:
         request = destination.map(ios())
         assert destination.send(request).status == 200
     (call,) = responses.calls

@@ -15,6 +15,7 @@ from itertools import chain
 import pytest
 
 from kochava_segment import Answer, KochavaDestination, RequestsTransport, TransportFailure
+from kochava_segment.delivery.pycurl_transport import PycurlTransport
 from kochava_segment.emulator import Faults
 from tests.delivery.raw_server import (
     OK,
@@ -27,7 +28,7 @@ from tests.delivery.raw_server import (
 )
 from tests.messages import ios
 
-TRANSPORTS = {"requests": RequestsTransport}
+TRANSPORTS = {"requests": RequestsTransport, "pycurl": PycurlTransport}
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
