@@ -483,6 +483,24 @@ class KochavaDestination:
         return self._queue().relay.stop(timeout)
 
     @property
+    def relay_alive(self) -> bool:
+        """Whether the relay is running in this process, and the outbox lets it work.
+
+        Raises:
+            ConfigurationError: if the option `outbox` is not set.
+        """
+        return self._queue().relay.alive
+
+    @property
+    def relay_rate(self) -> float | None:
+        """Requests a second that the relay posts at most at present; None where nothing limits it.
+
+        Raises:
+            ConfigurationError: if the option `outbox` is not set.
+        """
+        return self._queue().relay.rate
+
+    @property
     def outbox(self) -> Outbox:
         """The outbox, for `kochava_segment.delivery.outbox_inspection`.
 

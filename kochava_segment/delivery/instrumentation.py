@@ -24,6 +24,7 @@ class AttemptEvent:
         detail: What became of it, as a few words without content.
         elapsed: Seconds that it took.
         maybe_sent: No answer came, but the request may have been counted.
+        app_guid: The App GUID that the request is for.
     """
 
     message_id: str | None
@@ -33,6 +34,7 @@ class AttemptEvent:
     detail: str
     elapsed: float
     maybe_sent: bool = False
+    app_guid: str | None = None
 
 
 @frozen(kw_only=True)
@@ -45,6 +47,7 @@ class RetryScheduledEvent:
         attempt: The number of the attempt that failed, from 1.
         status: Its answer's HTTP status; None where none came.
         wait: Seconds until the next attempt.
+        app_guid: The App GUID that the request is for.
     """
 
     message_id: str | None
@@ -52,6 +55,7 @@ class RetryScheduledEvent:
     attempt: int
     status: int | None
     wait: float
+    app_guid: str | None = None
 
 
 @frozen(kw_only=True)
@@ -65,6 +69,7 @@ class OutcomeEvent:
         attempts: How many attempts it took.
         status: The last answer's HTTP status; None where none came.
         elapsed: Seconds that it took, waits included.
+        app_guid: The App GUID that the request is for.
     """
 
     message_id: str | None
@@ -73,6 +78,7 @@ class OutcomeEvent:
     attempts: int
     status: int | None
     elapsed: float
+    app_guid: str | None = None
 
 
 class DeliveryHook(Protocol):

@@ -144,6 +144,11 @@ class Relay:
         thread = self._thread
         return thread is not None and thread.is_alive() and self._failure is None
 
+    @property
+    def rate(self) -> float | None:
+        """Requests a second that it posts at most at present; None where nothing limits it."""
+        return self._limiter.rate
+
     def start(self) -> None:
         """Run in the background. Does nothing where it runs already."""
         with self._lock:
@@ -331,7 +336,7 @@ class Relay:
                 attempt = make_attempt(self._transport, self._prepare(leased.request))
                 attempts.append((leased, attempt))
                 self._learn_from(lane.app_guid, attempt)
-                self._tell_attempt(leased, attempt)
+                self._tell_attempt(lane.app_guid, leased, attempt)
                 if attempt.verdict in (Verdict.RETRY, Verdict.CREDENTIALS):
                     break  # what comes after it in this lane has to wait for it
             results.put(_Worked(lane, attempts))
@@ -360,7 +365,7 @@ class Relay:
 
     # Hooks.
 
-    def _tell_attempt(self, leased: LeasedRequest, attempt: Attempt) -> None:
+    def _tell_attempt(self, app_guid: str, leased: LeasedRequest, attempt: Attempt) -> None:
         self._hooks.attempt(
             AttemptEvent(
                 message_id=leased.request.message_id,
@@ -370,6 +375,7 @@ class Relay:
                 detail=attempt.detail if attempt.status is None else str(attempt.verdict),
                 elapsed=attempt.elapsed,
                 maybe_sent=attempt.maybe_sent,
+                app_guid=app_guid,
             )
         )
 
@@ -385,6 +391,7 @@ class Relay:
                         attempts=settled.attempts,
                         status=settled.status,
                         elapsed=settled.waited + attempt.elapsed,
+                        app_guid=worked.lane.app_guid,
                     )
                 )
             elif attempt.verdict is Verdict.RETRY:
@@ -395,6 +402,7 @@ class Relay:
                         attempt=settled.attempts,
                         status=settled.status,
                         wait=result.wait,
+                        app_guid=worked.lane.app_guid,
                     )
                 )
 

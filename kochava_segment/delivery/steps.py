@@ -165,6 +165,7 @@ class DeliverySteps:
                 detail=attempt.detail if attempt.status is None else str(attempt.verdict),
                 elapsed=attempt.elapsed,
                 maybe_sent=attempt.maybe_sent,
+                app_guid=run.app,
             )
         )
 
@@ -176,6 +177,7 @@ class DeliverySteps:
                 attempt=run.attempts,
                 status=run.status,
                 wait=seconds,
+                app_guid=run.app,
             )
         )
 
@@ -188,6 +190,7 @@ class DeliverySteps:
                 attempts=run.attempts,
                 status=run.status,
                 elapsed=run.elapsed,
+                app_guid=run.app,
             )
         )
 
