@@ -66,14 +66,26 @@ class PycurlTransport:
         Raises:
             TransportFailure: if no answer came.
         """
+        return self._send(request, self._total_ms)
+
+    def send_within(self, request: KochavaRequest, seconds: float) -> Answer:
+        """Post a request once, connection and answer within so many seconds.
+
+        Raises:
+            TransportFailure: if no answer came.
+        """
+        # To libcurl, 0 means for ever.
+        return self._send(request, min(self._total_ms, max(1, int(seconds * 1000))))
+
+    def _send(self, request: KochavaRequest, total_ms: int) -> Answer:
         if self._closed:
             raise TransportFailure("the transport is closed", maybe_sent=False)
         try:
             handle = self._handles.pop()
         except IndexError:
-            handle = _Handle(self._connect_ms, self._total_ms)
+            handle = _Handle(self._connect_ms)
         try:
-            return handle.post(request)
+            return handle.post(request, total_ms)
         finally:
             self._give_back(handle)
 
@@ -93,7 +105,7 @@ class PycurlTransport:
 class _Handle:
     """One libcurl handle, with what it collects of an answer."""
 
-    def __init__(self, connect_ms: int, total_ms: int) -> None:
+    def __init__(self, connect_ms: int) -> None:
         self._curl = curl = pycurl.Curl()
         self._origin = ""
         self._socket = -1  # of the connection that was used last
@@ -103,7 +115,6 @@ class _Handle:
             (pycurl.POST, 1),
             (pycurl.NOSIGNAL, 1),  # of its signals, none would reach a thread
             (pycurl.CONNECTTIMEOUT_MS, connect_ms),
-            (pycurl.TIMEOUT_MS, total_ms),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.FOLLOWLOCATION, 0),
             (pycurl.NETRC, 0),
@@ -115,7 +126,7 @@ class _Handle:
         ):
             curl.setopt(option, value)
 
-    def post(self, request: KochavaRequest) -> Answer:
+    def post(self, request: KochavaRequest, total_ms: int) -> Answer:
         curl, body = self._curl, request.body
         self._reach(request.url)
         self._lines, self._body = [], b""
@@ -127,6 +138,7 @@ class _Handle:
             "Expect": "",
             **request.headers,
         }
+        curl.setopt(pycurl.TIMEOUT_MS, total_ms)
         curl.setopt(pycurl.URL, request.url)
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
         curl.setopt(pycurl.FRESH_CONNECT, self._is_stale())
