@@ -44,10 +44,11 @@ OPTIONAL = {
     "tomllib": {"options"},  # of the standard library only since Python 3.11
     "starlette": {"server"},
     "uvicorn": {"server"},
+    "httptools": {"server"},
     "jinja2": {"server"},
     "segment": {"segment"},
     "apache_beam": {"beam"},
-    "prometheus_client": {"delivery"},
+    "prometheus_client": {"delivery", "server"},
     "aiohttp": {"delivery"},
     "pycurl": {"delivery"},
     "orjson": {"mapping"},

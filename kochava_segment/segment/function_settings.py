@@ -1,0 +1,102 @@
+"""Segment's settings of a function: a JSON object of its user's names, which becomes options."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from kochava_segment.errors import ConfigurationError, Problem
+from kochava_segment.option_kinds import Kind
+from kochava_segment.options import Options
+
+_BETWEEN_WORDS = re.compile(r"[\s_-]+")
+
+
+def _folded(name: str) -> str:
+    """`appGuid`, `app_guid` and `App GUID` are one name."""
+    return _BETWEEN_WORDS.sub("", name).casefold()
+
+
+_OPTIONS: dict[str, tuple[str, Kind]] = {
+    _folded(field.name): (field.name, field.metadata["kind"]) for field in attrs.fields(Options)
+}
+
+
+def identity_of(settings: Mapping[str, Any]) -> str:
+    """A text that is the same for equal settings, and for no others.
+
+    Raises:
+        ConfigurationError: if they are no JSON object.
+    """
+    try:
+        if not isinstance(settings, Mapping):
+            raise TypeError
+        return json.dumps(settings, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        detail = "must be a JSON object of names and values"
+        raise ConfigurationError([Problem("settings", detail)]) from None
+
+
+def options_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a function's settings stand for.
+
+    Every option can be set, in camelCase or in snake_case; text is read as the option's kind needs
+    it. Empty values count as not set: Segment sends what was left empty in its form. Without
+    `appGuid`, `apiKey` is the App GUID, as in Segment's own Kochava destination; beside `appGuid`,
+    `apiKey` and `apiSecret` are the pair that requests are signed with.
+
+    Args:
+        settings: Segment's `settings`; a JSON object.
+
+    Raises:
+        ConfigurationError: with everything that is wrong.
+    """
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        if _is_empty(value):
+            continue
+        # What is unknown goes on under its own name, for the options to complain of.
+        option, kind = _OPTIONS.get(_folded(name), (name, None))
+        if option in values:
+            problems.append(Problem(name, f"is {option} a second time: leave one of them out"))
+        elif kind is None:
+            values[option] = value
+        elif kind.parse is None:
+            detail = "is a Python object: make the destination yourself, and Functions with it"
+            problems.append(Problem(name, detail))
+        else:
+            try:
+                values[option] = kind.parse(value) if isinstance(value, str) else value
+            except ValueError as error:
+                problems.append(Problem(name, str(error)))
+    problems += _guid_from_key(values)
+    try:
+        Options.load(values)
+    except ConfigurationError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return values
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, (list, dict)) and not value)
+
+
+def _guid_from_key(values: dict[str, Any]) -> Iterator[Problem]:
+    if "api_key" not in values or "app_guid" in values or "app_guids" in values:
+        return
+    if "api_secret" in values:
+        # Which of the two the key is cannot be told, and a guess would send to an app of that name.
+        yield Problem(
+            "appGuid", "is missing: beside apiSecret, apiKey is what requests are signed with"
+        )
+    else:
+        values["app_guid"] = values.pop("api_key")

@@ -1,0 +1,108 @@
+"""What the receiver answers: outcomes as JSON, and refusals, none of which repeats any content."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+
+from kochava_segment.errors import ConfigurationError, InvalidEventPayload, Problem
+from kochava_segment.outcome import Outcome, OutcomeKind
+
+_STATUS = {
+    OutcomeKind.QUEUED: 202,
+    OutcomeKind.DUPLICATE: 200,
+    OutcomeKind.FILTERED: 200,
+    OutcomeKind.UNSUPPORTED: 501,
+    OutcomeKind.INVALID: 400,
+}
+_BAD = (OutcomeKind.INVALID, OutcomeKind.UNSUPPORTED)
+_TAKEN = (OutcomeKind.QUEUED, OutcomeKind.DUPLICATE)
+_MOST_PROBLEMS = 20
+
+
+class Refusal(Exception):  # it ends in an answer, not in a traceback
+    """A request that is not taken, and the answer that says so.
+
+    Args:
+        status: The HTTP status.
+        detail: The rest of a sentence for whoever sent it, without content of the request.
+        problems: What is wrong with which paths.
+        retry_after: Seconds after which the sender may try again.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        problems: Iterable[Problem] = (),
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.problems = tuple(problems)
+        self.headers = dict(headers or {})
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(retry_after)
+
+    def answer(self) -> Response:
+        """The answer."""
+        content: dict[str, Any] = {"error": self.detail}
+        if self.problems:
+            content["problems"] = _problems(self.problems)
+        return json_answer(content, self.status, self.headers)
+
+
+def json_answer(
+    content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON document as an answer."""
+    body = json.dumps(content, separators=(",", ":")).encode()
+    return Response(body, status, headers, media_type="application/json")
+
+
+def answer_one(outcome: Outcome) -> Response:
+    """The answer to a single message."""
+    content = {"outcome": outcome.kind.value, **_why(outcome)}
+    if outcome.warnings:
+        content["warnings"] = [{"code": w.code, "field": w.field} for w in outcome.warnings]
+    return json_answer(content, _STATUS[outcome.kind])
+
+
+def answer_many(outcomes: Sequence[Outcome]) -> Response:
+    """The answer to an array: how many of each, and which were not taken."""
+    counts = Counter(outcome.kind for outcome in outcomes)
+    status = 200
+    if outcomes and sum(counts[kind] for kind in _BAD) == len(outcomes):
+        status = 400 if counts[OutcomeKind.INVALID] else 501
+    not_taken = [
+        {"index": outcome.index, "outcome": outcome.kind.value, **_why(outcome)}
+        for outcome in outcomes
+        if outcome.kind not in _TAKEN
+    ]
+    content = {
+        "counts": {kind.value: count for kind, count in counts.items()},
+        "not_taken": not_taken,
+    }
+    return json_answer(content, status)
+
+
+def is_refused(outcome: Outcome) -> bool:
+    """Whether a message was bad, as opposed to taken or filtered."""
+    return outcome.kind in _BAD
+
+
+def _why(outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome.error, (InvalidEventPayload, ConfigurationError)):
+        return {"problems": _problems(outcome.error.problems)}
+    return {} if outcome.error is None else {"reason": outcome.reason}
+
+
+def _problems(problems: Sequence[Problem]) -> list[dict[str, str]]:
+    return [{"path": p.path, "detail": p.detail} for p in problems[:_MOST_PROBLEMS]]

@@ -1,0 +1,121 @@
+"""The application: what answers at which path, and what begins and ends with it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from kochava_segment.destination import KochavaDestination
+from kochava_segment.segment.tracking import SegmentTracking
+from kochava_segment.server.answers import Refusal
+from kochava_segment.server.group_commit import GroupCommit
+from kochava_segment.server.health import Health
+from kochava_segment.server.metrics import Metrics
+from kochava_segment.server.postback import PostbackReceiver
+from kochava_segment.server.receiving import SegmentReceiver
+from kochava_segment.server.status import CountedStatus
+
+_logger = logging.getLogger("kochava_segment.server")
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(
+    destination: KochavaDestination,
+    *,
+    webhook_secret: str | None = None,
+    bearer_token: str | None = None,
+    postback_secret: str | None = None,
+    tracking: SegmentTracking | None = None,
+    console_token: str | None = None,
+    ready_within: float = 900.0,
+) -> Starlette:
+    """The receiver as an ASGI application, to be served or to be mounted in another one.
+
+    Its lifespan starts the relays of the destination and of `tracking`, and ends by storing what has
+    come and stopping them. Mounted where no lifespan is run, the first message starts them.
+
+    Args:
+        destination: Where messages go; it has an outbox. The caller closes it.
+        webhook_secret: The shared secret that Segment signs with.
+        bearer_token: A token that senders may give in place of a signature, and that arrays need
+            where a secret is set. Without secret and token, everybody can send.
+        postback_secret: What stands in the URL of Kochava's install postback; None takes none.
+        tracking: Takes install attributions to Segment. The caller closes it.
+        console_token: The token with which people log in to the console; None leaves it out.
+        ready_within: Seconds that a message may wait in the outbox before `/readyz` says no.
+
+    Raises:
+        ConfigurationError: if the destination has no outbox.
+    """
+    status = CountedStatus(destination.outbox)
+    metrics = Metrics(destination, tracking, status)
+    commit = GroupCommit(destination.enqueue_many)
+    segment = SegmentReceiver(
+        commit, metrics, webhook_secret=webhook_secret, bearer_token=bearer_token
+    )
+    postbacks = PostbackReceiver(destination, tracking, metrics, secret=postback_secret)
+    commits = [one for one in (commit, postbacks.commit) if one is not None]
+    health = Health(destination, tracking, status, ready_within=ready_within)
+    endpoints: tuple[tuple[str, str, Endpoint, list[str]], ...] = (
+        ("segment", "/segment", segment.receive, ["POST", "PUT", "PATCH"]),
+        ("postback", "/kochava/postback/{secret}", postbacks.receive, ["GET", "POST"]),
+        ("healthz", "/healthz", health.alive, ["GET"]),
+        ("readyz", "/readyz", health.ready, ["GET"]),
+        ("metrics", "/metrics", metrics.exposed, ["GET"]),
+    )
+    routes: list[BaseRoute] = [
+        Route(path, _answering(name, endpoint, metrics), methods=methods, name=name)
+        for name, path, endpoint, methods in endpoints
+    ]
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        if destination.options.relay:
+            destination.start_relay()
+            if tracking is not None:
+                tracking.start_relay()
+        yield
+        for one in commits:
+            await one.drain()
+        await run_in_threadpool(destination.stop_relay)
+        if tracking is not None:
+            await run_in_threadpool(tracking.stop_relay)
+        for one in commits:
+            one.close()
+
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.destination = destination
+    app.state.tracking = tracking
+    app.state.metrics = metrics
+    app.state.status = status
+    app.state.console_token = console_token
+    return app
+
+
+def _answering(name: str, endpoint: Endpoint, metrics: Metrics) -> Endpoint:
+    """An endpoint whose refusals are answered and logged, and whose answers are counted."""
+
+    async def answer(request: Request) -> Response:
+        began = time.perf_counter()
+        try:
+            if request.method == "HEAD" and name == "postback":
+                raise Refusal(405, "a postback is a GET or a POST", headers={"Allow": "GET, POST"})
+            response = await endpoint(request)
+        except Refusal as refusal:
+            response = refusal.answer()
+            client = request.client.host if request.client else "?"
+            # Refusals have sentences of their own, in which nothing of the request is repeated.
+            _logger.warning("%s: %d to %s: %s", name, refusal.status, client, refusal.detail)
+        metrics.answered(name, response.status_code, time.perf_counter() - began)
+        return response
+
+    return answer

@@ -1,0 +1,65 @@
+"""What the outbox holds, counted no more often than that is worth."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+from kochava_segment.delivery.outbox import Outbox
+from kochava_segment.delivery.outbox_inspection import OutboxStatus, outbox_status
+
+_FRESH_FOR = 5.0  # seconds
+_SHARE = 20  # of the time that counting takes, it is not counted again
+
+_Found = TypeVar("_Found")
+
+
+class CountedStatus:
+    """The status of an outbox, a few seconds old at most unless counting takes that long.
+
+    Counting reads the whole table of requests, which a busy outbox fills with millions.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._status: OutboxStatus | None = None
+        self._fresh_until = 0.0
+
+    def get(self) -> OutboxStatus:
+        """The status; counts where it is too old. Blocks.
+
+        Raises:
+            OutboxError: if the outbox cannot be read.
+        """
+        began = time.monotonic()
+        if self._status is None or began > self._fresh_until:
+            self._status = outbox_status(self._outbox)
+            ended = time.monotonic()
+            self._fresh_until = ended + max(_FRESH_FOR, _SHARE * (ended - began))
+        return self._status
+
+
+class OneAtATime(Generic[_Found]):
+    """Something that blocks, in a thread of its own: whoever asks meanwhile shares the answer.
+
+    So that a probe every second fills no pool with threads that all wait for one locked file.
+    """
+
+    def __init__(self, call: Callable[[], _Found]) -> None:
+        self._call = call
+        self._running: asyncio.Future[_Found] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kochava-status")
+
+    async def get(self, within: float) -> _Found:
+        """What it gives.
+
+        Raises:
+            asyncio.TimeoutError: if that takes longer; it goes on all the same.
+        """
+        loop = asyncio.get_running_loop()
+        if self._running is None or self._running.done():
+            self._running = loop.run_in_executor(self._thread, self._call)
+        return await asyncio.wait_for(asyncio.shield(self._running), within)
