@@ -4,7 +4,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kochava_segment.cli import documents as module
@@ -31,6 +31,7 @@ def small(monkeypatch):
 
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 7, 2**20])
+@settings(max_examples=50, deadline=None)
 @given(messages=st.lists(_VALUES, min_size=1, max_size=5), indent=st.sampled_from([None, 0, 1, 4]))
 def test_an_array_gives_its_elements_however_it_is_written_and_read(piece, messages, indent):
     before, module._PIECE_BYTES = module._PIECE_BYTES, piece
@@ -41,6 +42,7 @@ def test_an_array_gives_its_elements_however_it_is_written_and_read(piece, messa
     assert [json.loads(document) for _, document in found] == messages
 
 
+@settings(max_examples=50, deadline=None)
 @given(messages=st.lists(st.dictionaries(st.text(max_size=3), _VALUES), max_size=5))
 def test_indented_objects_one_after_the_other_are_documents(messages):
     found = split("\n".join(json.dumps(message, indent=2) for message in messages))

@@ -93,7 +93,6 @@ def test_explain_names_the_source_of_each_field(tmp_path):
 def test_explain_says_why_there_is_no_request():
     for stdin, reason in (
         ("{", "is not valid JSON"),
-        (json.dumps(ios(event="")), "event: is missing"),
         (json.dumps(ios(type="screen")), "SCREENS_OFF"),
     ):
         result = run("explain", *APP, stdin="\n" + stdin)
