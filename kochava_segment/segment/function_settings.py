@@ -1,14 +1,20 @@
-"""Segment's settings of a function: a JSON object of its user's names, which becomes options."""
+"""Segment's settings of a function: they become options, and a destination that is kept for them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
+from attrs import define
 
+from kochava_segment.delivery.after_fork import renew_after_fork
+from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, Problem
 from kochava_segment.option_kinds import Kind
 from kochava_segment.options import Options
@@ -26,19 +32,20 @@ _OPTIONS: dict[str, tuple[str, Kind]] = {
 }
 
 
-def identity_of(settings: Mapping[str, Any]) -> str:
+def _identity_of(settings: Mapping[str, Any]) -> str:
     """A text that is the same for equal settings, and for no others.
 
     Raises:
         ConfigurationError: if they are no JSON object.
     """
-    try:
-        if not isinstance(settings, Mapping):
-            raise TypeError
-        return json.dumps(settings, sort_keys=True)
-    except (TypeError, ValueError, RecursionError):
+    identity = None
+    if isinstance(settings, Mapping):
+        with contextlib.suppress(TypeError, ValueError, RecursionError):
+            identity = json.dumps(dict(settings), sort_keys=True)
+    if identity is None:
         detail = "must be a JSON object of names and values"
-        raise ConfigurationError([Problem("settings", detail)]) from None
+        raise ConfigurationError([Problem("settings", detail)])
+    return identity
 
 
 def options_of(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,3 +107,71 @@ def _guid_from_key(values: dict[str, Any]) -> Iterator[Problem]:
         )
     else:
         values["app_guid"] = values.pop("api_key")
+
+
+@define
+class _Entry:
+    destination: KochavaDestination
+    users: int = 0
+    surplus: bool = False
+
+
+class KeptDestinations:
+    """Destinations by settings. The one that was not used for longest makes room for others.
+
+    Args:
+        limit: How many are kept open; those in use come on top.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: dict[str, _Entry] = {}  # the last was used last
+        self.after_fork()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """A thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def of(self, settings: Mapping[str, Any]) -> Iterator[KochavaDestination]:
+        """The destination of these settings, which stays open meanwhile.
+
+        Raises:
+            ConfigurationError: with everything that is wrong with the settings.
+        """
+        entry = self._use(settings)
+        try:
+            yield entry.destination
+        finally:
+            with self._lock:
+                entry.users -= 1
+                unused = entry.surplus and not entry.users
+            if unused:
+                entry.destination.close()
+
+    def _use(self, settings: Mapping[str, Any]) -> _Entry:
+        key = _identity_of(settings)
+        unused: list[_Entry] = []
+        with self._lock:
+            # Made under the lock, which takes well under a millisecond, so that it is made once.
+            entry = self._entries.pop(key, None) or _Entry(
+                KochavaDestination(**options_of(settings))
+            )
+            entry.users += 1
+            self._entries[key] = entry
+            while len(self._entries) > self._limit:
+                oldest = self._entries.pop(next(iter(self._entries)))
+                oldest.surplus = True
+                if not oldest.users:
+                    unused.append(oldest)
+        for one in unused:
+            one.destination.close()
+        return entry
+
+    def close(self) -> None:
+        """Close all of them. Further calls make new ones."""
+        with self._lock:
+            entries, self._entries = list(self._entries.values()), {}
+        for entry in entries:
+            entry.destination.close()

@@ -1,50 +1,40 @@
 """Segment destination functions in Python: the same handlers, error names and batch answers.
 
-What a handler raises is one of these, and nothing else on purpose:
-
-    KochavaSegmentError
-    ├── MappingError
-    │   ├── InvalidEventPayload   discarded: the event is malformed
-    │   └── EventNotSupported     discarded: Kochava has nothing like it
-    └── FunctionError             Segment's other names; `__cause__` is the library's own error
-        ├── ValidationError       discarded: wrong settings, or Kochava refused the event for good
-        ├── RetryError            to be sent again, as Segment does for four hours
-        └── DropEvent             discarded: the event is not meant for Kochava; nothing is wrong
-
-They live here, for only functions speak of them so: elsewhere the library's own errors say more.
-Sources: Segment, *Destination Functions: errors and error handling*, *Batch handlers*.
+What they raise is drawn in `function_errors`; the names are here as well.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from attrs import define, frozen
 from typing_extensions import NotRequired, TypedDict
 
-from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import (
     AmbiguousDelivery,
     ConfigurationError,
-    CredentialsRejected,
-    EventFiltered,
     EventNotSupported,
     InvalidEventPayload,
     KochavaSegmentError,
     OutboxError,
     Problem,
-    Rejected,
-    RetriesExhausted,
 )
 from kochava_segment.outcome import Outcome, OutcomeKind
-from kochava_segment.segment.function_settings import identity_of, options_of
+from kochava_segment.segment.function_errors import (
+    DropEvent,
+    FunctionError,
+    Meaning,
+    RetryError,
+    ValidationError,
+    meaning_of,
+)
+from kochava_segment.segment.function_settings import KeptDestinations
 
 __all__ = [
     "BUDGET",
@@ -85,71 +75,6 @@ class BatchEntry(TypedDict):
     errormessage: NotRequired[str]
 
 
-class FunctionError(KochavaSegmentError):
-    """A handler did not deliver its event.
-
-    Attributes:
-        detail: Why, as a sentence without content.
-        message_id: The event's `messageId`, if it has one.
-        status: The HTTP status that says the same to Segment.
-    """
-
-    def __init__(self, detail: str, *, message_id: str | None = None, status: int = 400) -> None:
-        self.detail = detail
-        self.message_id = message_id
-        self.status = status
-        super().__init__(detail)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.detail,), self.__dict__
-
-
-class ValidationError(FunctionError):
-    """The event cannot be delivered, and sending it again will not help."""
-
-
-class RetryError(FunctionError):
-    """The event was not delivered, or perhaps not: it is to be sent again later."""
-
-
-class DropEvent(FunctionError):
-    """The event is not meant for Kochava. Not a failure."""
-
-
-_PERMANENT = frozenset(range(400, 500)) - {429}
-_RETRIED = frozenset({429, *range(500, 600)}) - {501, 505}
-
-
-@frozen
-class _Meaning:
-    """What an error of the library is for Segment.
-
-    Attributes:
-        error: The library's error.
-        raised: What a handler raises for it; None for the error itself.
-        status: What Segment is told.
-        own: Statuses of Kochava's answer that are passed on in its place.
-    """
-
-    error: type[KochavaSegmentError]
-    raised: type[FunctionError] | None
-    status: int
-    own: frozenset[int] = frozenset()
-
-
-_REPEATED_IN_VAIN = _Meaning(AmbiguousDelivery, ValidationError, 400)
-_MEANINGS = (
-    _Meaning(EventFiltered, DropEvent, 200),
-    _Meaning(EventNotSupported, None, 501),
-    _Meaning(InvalidEventPayload, None, 400),
-    _Meaning(CredentialsRejected, ValidationError, 401, frozenset({401, 403})),
-    _Meaning(Rejected, ValidationError, 400, _PERMANENT),
-    _Meaning(RetriesExhausted, RetryError, 503, _RETRIED),
-    _Meaning(AmbiguousDelivery, RetryError, 503, _RETRIED),
-    _Meaning(OutboxError, RetryError, 503),
-    _Meaning(KochavaSegmentError, ValidationError, 400),  # no App GUID for this event, above all
-)
-
 _NO_DELETION = (
     "deletion needs the option outbox: with it a user is forgotten, and with account_id and "
     "account_key at Kochava as well"
@@ -182,13 +107,10 @@ class Functions:
         concurrency: int = _CONCURRENCY,
     ) -> None:
         problems = []
-        if (
-            isinstance(budget, bool)
-            or not isinstance(budget, (int, float))
-            or budget < _LEAST_BUDGET
-        ):
+        # A bool is a number to Python, and no time.
+        if type(budget) not in (int, float) or not _LEAST_BUDGET <= budget < math.inf:
             problems.append(Problem("budget", "must be a number of seconds, from 1 on"))
-        if type(concurrency) is not int or concurrency < 1:  # a bool is an int, but no number
+        if type(concurrency) is not int or concurrency < 1:
             problems.append(Problem("concurrency", "must be a whole number from 1 on"))
         options = destination.options
         if options.outbox is not None and options.when_full == "block":
@@ -289,10 +211,10 @@ class Functions:
                 raise EventNotSupported(_NO_DELETION, _message_id(event))
             receipt = self._destination.send(event, within=self._budget)
         except KochavaSegmentError as error:
-            meaning = self._meaning(error, event)
-            if meaning.raised is None:
+            translated = self._meaning(error, event).translated(error)
+            if translated is error:
                 raise
-            raise _raised(error, meaning) from error
+            raise translated from error
         return Outcome(
             index=0,
             message_id=receipt.message_id,
@@ -309,7 +231,10 @@ class Functions:
         return outcomes
 
     def _store_all(self, events: Sequence[Any], ends: float) -> list[Outcome | None]:
-        """Store events in groups, each of which is stored or not; None for what came too late."""
+        """Store events in groups; None for what came too late.
+
+        Of a group that failed some may be stored: sent again, the outbox knows them by messageId.
+        """
         outcomes: list[Outcome | None] = []
         for start in range(0, len(events), _STORED_TOGETHER):
             if time.monotonic() >= ends:
@@ -328,18 +253,17 @@ class Functions:
     def _entry(self, outcome: Outcome, event: Any) -> BatchEntry:
         if outcome.error is None:
             return BatchEntry(status=200)
-        status = _status(outcome.error, self._meaning(outcome.error, event))
+        status = self._meaning(outcome.error, event).status_of(outcome.error)
         if status == 200:
             return BatchEntry(status=status)
         return BatchEntry(status=status, errormessage=str(outcome.error))
 
-    def _meaning(self, error: KochavaSegmentError, event: Any) -> _Meaning:
+    def _meaning(self, error: KochavaSegmentError, event: Any) -> Meaning:
+        repeat = True
         if isinstance(error, AmbiguousDelivery):
-            # Who would rather miss an event than count it twice does not want it from Segment either.
             action = self._destination.map(event).action
-            if self._retry.after_maybe_sent(action) != "retry":
-                return _REPEATED_IN_VAIN
-        return next(meaning for meaning in _MEANINGS if isinstance(error, meaning.error))
+            repeat = self._retry.after_maybe_sent(action) == "retry"
+        return meaning_of(error, repeat=repeat)
 
 
 def _check_type(event: object, kind: str) -> None:
@@ -361,17 +285,6 @@ def _message_id(event: Mapping[str, Any]) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _status(error: KochavaSegmentError, meaning: _Meaning) -> int:
-    status: int = getattr(error, "status", None) or meaning.status
-    return status if status in meaning.own else meaning.status
-
-
-def _raised(error: KochavaSegmentError, meaning: _Meaning) -> FunctionError:
-    kind = meaning.raised or FunctionError
-    message_id: str | None = getattr(error, "message_id", None)
-    return kind(str(error), message_id=message_id, status=_status(error, meaning))
-
-
 def _tell_filtered(outcomes: Iterable[Outcome | None]) -> None:
     """Segment is only told that all is well with them: its answers have no room for a reason."""
     reasons = Counter(
@@ -386,82 +299,22 @@ def _tell_filtered(outcomes: Iterable[Outcome | None]) -> None:
 # With Segment's settings in place of a destination.
 
 
-@define
-class _Entry:
-    functions: Functions
-    destination: KochavaDestination
-    users: int = 0
-    surplus: bool = False
-
-
-class _Kept:
-    """Destinations by settings. The one that was not used for longest makes room for others."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._entries: dict[str, _Entry] = {}  # the last was used last
-        self.after_fork()
-        renew_after_fork(self)
-
-    def after_fork(self) -> None:
-        """A thread of the parent may have held the lock."""
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def of(self, settings: Mapping[str, Any]) -> Iterator[Functions]:
-        """The functions over the destination of these settings, which stays open meanwhile."""
-        try:
-            entry = self._use(settings)
-        except ConfigurationError as error:
-            raise ValidationError(f"the settings are wrong: {error}") from error
-        try:
-            yield entry.functions
-        finally:
-            with self._lock:
-                entry.users -= 1
-                unused = entry.surplus and not entry.users
-            if unused:
-                entry.destination.close()
-
-    def _use(self, settings: Mapping[str, Any]) -> _Entry:
-        key = identity_of(settings)
-        unused: list[_Entry] = []
-        with self._lock:
-            # Made under the lock, which takes well under a millisecond, so that it is made once.
-            entry = self._entries.pop(key, None) or _entry(settings)
-            entry.users += 1
-            self._entries[key] = entry
-            while len(self._entries) > self._limit:
-                oldest = self._entries.pop(next(iter(self._entries)))
-                oldest.surplus = True
-                if not oldest.users:
-                    unused.append(oldest)
-        for one in unused:
-            one.destination.close()
-        return entry
-
-    def close(self) -> None:
-        with self._lock:
-            entries, self._entries = list(self._entries.values()), {}
-        for entry in entries:
-            entry.destination.close()
-
-
-def _entry(settings: Mapping[str, Any]) -> _Entry:
-    destination = KochavaDestination(**options_of(settings))
-    try:
-        return _Entry(Functions(destination), destination)
-    except ConfigurationError:
-        destination.close()
-        raise
-
-
-_kept = _Kept(_KEPT)
+_kept = KeptDestinations(_KEPT)
 
 
 def close_kept() -> None:
     """Close the destinations that were made for settings. Further calls make new ones."""
     _kept.close()
+
+
+@contextmanager
+def _functions(settings: Mapping[str, Any]) -> Iterator[Functions]:
+    with ExitStack() as stack:
+        try:
+            functions = Functions(stack.enter_context(_kept.of(settings)))
+        except ConfigurationError as error:
+            raise ValidationError(f"the settings are wrong: {error}") from error
+        yield functions
 
 
 def on_track(event: Mapping[str, Any], settings: Mapping[str, Any]) -> Outcome:
@@ -478,47 +331,47 @@ def on_track(event: Mapping[str, Any], settings: Mapping[str, Any]) -> Outcome:
         ValidationError: also if the settings are wrong, with everything that is.
         FunctionError: as `Functions.on_track`.
     """
-    with _kept.of(settings) as functions:
+    with _functions(settings) as functions:
         return functions.on_track(event)
 
 
 def on_identify(event: Mapping[str, Any], settings: Mapping[str, Any]) -> Outcome:
     """As `Functions.on_identify`, with settings; see `on_track`."""
-    with _kept.of(settings) as functions:
+    with _functions(settings) as functions:
         return functions.on_identify(event)
 
 
 def on_screen(event: Mapping[str, Any], settings: Mapping[str, Any]) -> Outcome:
     """As `Functions.on_screen`, with settings; see `on_track`."""
-    with _kept.of(settings) as functions:
+    with _functions(settings) as functions:
         return functions.on_screen(event)
 
 
 def on_page(event: Mapping[str, Any], settings: Mapping[str, Any]) -> Outcome:
     """As `Functions.on_page`, with settings; see `on_track`."""
-    with _kept.of(settings) as functions:
+    with _functions(settings) as functions:
         return functions.on_page(event)
 
 
 def on_group(event: Mapping[str, Any], settings: Mapping[str, Any]) -> Outcome:
     """As `Functions.on_group`, with settings; see `on_track`."""
-    with _kept.of(settings) as functions:
+    with _functions(settings) as functions:
         return functions.on_group(event)
 
 
 def on_alias(event: Mapping[str, Any], settings: Mapping[str, Any]) -> Outcome:
     """As `Functions.on_alias`, with settings; see `on_track`."""
-    with _kept.of(settings) as functions:
+    with _functions(settings) as functions:
         return functions.on_alias(event)
 
 
 def on_delete(event: Mapping[str, Any], settings: Mapping[str, Any]) -> Outcome:
     """As `Functions.on_delete`, with settings; see `on_track`."""
-    with _kept.of(settings) as functions:
+    with _functions(settings) as functions:
         return functions.on_delete(event)
 
 
 def on_batch(events: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[BatchEntry]:
     """As `Functions.on_batch`, with settings; see `on_track`."""
-    with _kept.of(settings) as functions:
+    with _functions(settings) as functions:
         return functions.on_batch(events)
