@@ -10,7 +10,6 @@ from collections.abc import Generator, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import evolve
 from typing_extensions import Self, Unpack
@@ -460,16 +459,26 @@ class KochavaDestination:
         """
         return self._queue().forget(user_id)
 
-    def start_relay(self) -> None:
+    def start_relay(self, wait: float = 0.0) -> None:
         """Send what the outbox holds in the background; the first `enqueue` does this by itself.
+
+        A relay that was stopped is started again.
+
+        Args:
+            wait: Seconds to wait at most for its first look at the outbox: by then, apps that were
+                paused for other credentials go on.
 
         Raises:
             ConfigurationError: if the option `outbox` is not set.
         """
-        self._queue().relay.start()
+        relay = self._queue().relay
+        relay.start(again=True)
+        relay.wait_until_started(wait)
 
     def stop_relay(self, timeout: float = 5.0) -> bool:
         """Finish what is being posted and stop sending; what waits stays in the outbox.
+
+        `start_relay` and `flush` start it again, `enqueue` does not.
 
         Args:
             timeout: Seconds that this may take.
@@ -519,10 +528,10 @@ class KochavaDestination:
         """A stored request with today's endpoint and signature: neither is kept in the outbox."""
         options = self._options
         if request.action == deletion.ACTION:
-            url = options.privacy_endpoint + urlsplit(request.url).path
+            url = options.privacy_endpoint + deletion.path_of(request.url)
             headers = {**request.headers, ACCOUNT_KEY_HEADER: options.account_key or ""}
             return evolve(request, url=url, headers=headers)
-        return self._signed(evolve(request, url=options.endpoint + urlsplit(request.url).path))
+        return self._signed(evolve(request, url=options.endpoint + mapper.path_of(request.action)))
 
     def close(self) -> None:
         """Release the connections. Deliveries under way end with what is known of them so far.

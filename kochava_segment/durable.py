@@ -29,6 +29,7 @@ from kochava_segment.delivery.outbox_inspection import (
 from kochava_segment.delivery.relay import Relay, RelaySettings
 from kochava_segment.delivery.transport import Transport
 from kochava_segment.errors import (
+    ConfigurationError,
     InvalidEventPayload,
     KochavaSegmentError,
     MappingError,
@@ -109,6 +110,7 @@ class DurableQueue:
             ),
             hooks=options.hooks,
         )
+        self._closed = False
         if options.stop_on_sigterm:
             stop_on_sigterm(self.relay)
 
@@ -133,33 +135,56 @@ class DurableQueue:
         return outcomes
 
     def _put_all(self, items: Sequence[tuple[int, object]]) -> list[Outcome]:
-        """Map messages and store what they become, in one transaction."""
+        """Map messages and store what they become, as far as possible in one transaction."""
+        self._start()  # also if the outbox has no room: who else would make some?
         outcomes: dict[int, Outcome] = {}
-        prepared: list[tuple[int, _Prepared]] = []
+        group = _Group()
         for index, item in items:
-            if isinstance(item, Mapping) and item.get("type") == "delete":
-                outcomes[index] = self._delete(index, item)
-                continue
             try:
-                prepared.append((index, self._prepare(item)))
+                if self._depends(item, group):
+                    self._store(group, outcomes)
+                if _is_deletion(item):
+                    outcomes[index] = self._delete(index, item)
+                else:
+                    group.add(index, self._prepare(item))
+            except OutboxError:
+                raise
             except KochavaSegmentError as error:
                 outcomes[index] = Outcome.of_error(index, error)
-        if prepared:
-            entries = [entry for _, one in prepared for entry in one.entries]
-            new = iter(self.outbox.put(entries, also=partial(self._remember, prepared)))
-            for index, one in prepared:
-                # All of them, so that each is taken off the iterator.
-                stored = [next(new) for _ in one.entries]
-                kind = OutcomeKind.QUEUED if any(stored) else OutcomeKind.DUPLICATE
-                first = one.entries[0].request
-                outcomes[index] = Outcome(
-                    index=index,
-                    message_id=first.message_id,
-                    kind=kind,
-                    warnings=first.warnings,
-                )
-            self.wake()
+        self._store(group, outcomes)
+        self.wake()
         return [outcomes[index] for index, _ in items]
+
+    def _depends(self, item: object, group: _Group) -> bool:
+        """Whether what becomes of an item depends on what stands in the group before it."""
+        if not group.prepared:
+            return False
+        if _is_deletion(item):
+            return True
+        return _get(item, "type") == "identify" and not group.owners.isdisjoint(
+            str(_get(item, key)) for key in ("userId", "anonymousId")
+        )
+
+    def _store(self, group: _Group, outcomes: dict[int, Outcome]) -> None:
+        """Store what messages became, in one transaction; the group is empty then."""
+        prepared = group.take()
+        if not prepared:
+            return
+        entries = [entry for _, one in prepared for entry in one.entries]
+        try:
+            new = iter(self.outbox.put(entries, also=partial(self._remember, prepared)))
+        except OutboxError:
+            self.directory.rolled_back()
+            raise
+        for index, one in prepared:
+            stored = [next(new) for _ in one.entries]
+            first = one.entries[0].request
+            outcomes[index] = Outcome(
+                index=index,
+                message_id=first.message_id,
+                kind=OutcomeKind.QUEUED if any(stored) else OutcomeKind.DUPLICATE,
+                warnings=first.warnings,
+            )
 
     def _prepare(self, item: object) -> _Prepared:
         """What an item becomes."""
@@ -178,7 +203,8 @@ class DurableQueue:
     def _map(self, raw: Mapping[str, Any]) -> _Prepared:
         if not self._options.devices:
             request = mapper.map_message(raw, self._options)
-            return _Prepared(entries=(NewEntry(request=request, user_id=_user_id(raw)),))
+            user_id = Message(raw, self._options).user_id
+            return _Prepared(entries=(NewEntry(request=request, user_id=user_id),))
         message = Message(raw, self._options)
         user_id, anonymous_id = message.user_id, message.root.word("anonymousId")
         if message.root.get("type") == "identify" and not _named_device(message):
@@ -213,15 +239,20 @@ class DurableQueue:
                     cursor, known, user_id=one.user_id, anonymous_id=one.anonymous_id
                 )
 
+    def _start(self, *, again: bool = False) -> None:
+        if self._options.relay and not self._closed:
+            self.relay.start(again=again)
+
     def wake(self) -> None:
         """See to it that the relay works, if it is this process that is to run one."""
+        self._start()
         if self._options.relay:
-            self.relay.start()
             self.relay.wake()
 
     def flush(self, timeout: float | None) -> OutboxStatus:
         """See `KochavaDestination.flush`."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        self._start(again=True)
         self.wake()
         if self._options.relay:
             self.relay.wait_until_started(_STARTED_WITHIN if timeout is None else timeout)
@@ -232,7 +263,7 @@ class DurableQueue:
             time.sleep(min(left, _FLUSH_POLL))
         return outbox_status(self.outbox)
 
-    def _delete(self, index: int, raw: Mapping[str, Any]) -> Outcome:
+    def _delete(self, index: int, raw: Any) -> Outcome:
         """Forget the user of a `delete` message."""
         try:
             message = Message(raw, self._options)
@@ -246,24 +277,25 @@ class DurableQueue:
 
     def forget(self, user_id: str, message_id: str | None = None) -> Forgotten:
         """See `KochavaDestination.forget`."""
-        devices = self.directory.devices_of(user_id)
-        requests = [
-            request
-            for known in devices
-            if (request := deletion.data_subject_request(_device(known), self._options, message_id))
-        ]
         with self.outbox.file.writing() as cursor:
-            keys = [_device(known).ordering_key for known in devices]
+            devices = [_device(known) for known in self.directory.devices_in(cursor, user_id)]
+            keys = [device.ordering_key for device in devices]
             discarded = discard_user(cursor, user_id, keys, _FORGOTTEN)
             forgotten = self.directory.forget(cursor, user_id)
+            requests = (
+                deletion.data_subject_request(device, self._options, message_id)
+                for device in devices
+            )
             new = self.outbox.put_in(
-                cursor, [NewEntry(request=request, per_device=True) for request in requests]
+                cursor,
+                [NewEntry(request=request, per_device=True) for request in requests if request],
             )
         self.wake()
         return Forgotten(devices=forgotten, discarded=discarded, deletion_requests=sum(new))
 
     def close(self, timeout: float = 5.0) -> None:
         """Let the relay finish what it is posting, and close the file."""
+        self._closed = True
         self.relay.stop(timeout)
         with contextlib.suppress(OutboxError):
             self.outbox.close()
@@ -279,9 +311,31 @@ class _Prepared:
     anonymous_id: str | None = None
 
 
+class _Group:
+    """Messages that are stored in one transaction, and whose devices they tell of."""
+
+    def __init__(self) -> None:
+        self.prepared: list[tuple[int, _Prepared]] = []
+        self.owners: set[str | None] = set()
+
+    def add(self, index: int, one: _Prepared) -> None:
+        """Add what a message becomes."""
+        self.prepared.append((index, one))
+        if one.device is not None:
+            self.owners |= {one.user_id, one.anonymous_id}
+
+    def take(self) -> list[tuple[int, _Prepared]]:
+        """All of them; the group is empty then."""
+        prepared, self.prepared, self.owners = self.prepared, [], set()
+        return prepared
+
+
 def _named_device(message: Message) -> Device | None:
     """The device that a message names, None where it names none."""
-    device = identify_device(message)
+    try:
+        device = identify_device(message)
+    except ConfigurationError:  # Engage names no platform; the directory knows which app it is
+        return None
     return device if device.known_ids else None
 
 
@@ -294,9 +348,18 @@ def _device(known: KnownDevice) -> Device:
     )
 
 
-def _user_id(raw: Mapping[str, Any]) -> str | None:
-    value = raw.get("userId")
-    return None if value is None else str(value)
+def _is_deletion(item: object) -> bool:
+    return _get(item, "type") == "delete"
+
+
+def _get(item: object, key: str) -> object:
+    """A value of a message, None where there is none, or no message that can be read."""
+    if isinstance(item, dict):
+        return item.get(key)
+    try:
+        return item.get(key) if isinstance(item, Mapping) else None
+    except Exception:  # noqa: BLE001  # mapping it will say what is wrong
+        return None
 
 
 def stop_on_sigterm(relay: Relay) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import Any
 import click
 
 from kochava_segment.cli.messages import STDIN, Entry, read_entries
-from kochava_segment.cli.relay import in_words
+from kochava_segment.cli.relay import LAST_POSTS, in_words
 from kochava_segment.cli.report import Report
 from kochava_segment.cli.stopping import Stop
 from kochava_segment.delivery.outbox import Outbox
@@ -21,16 +22,19 @@ from kochava_segment.delivery.outbox_inspection import (
     FAILED_STATES,
     EntryFilter,
     OutboxStatus,
+    count_pending,
     entries,
     has_pending,
     outbox_status,
 )
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import OutboxError, OutboxFull
+from kochava_segment.outcome import Outcome
 
 _GROUP = 500
 _LOOK_EVERY = 0.2  # seconds
-_LAST_POSTS = 15.0  # seconds for what is under way when a signal comes
+_COUNT_EVERY = 2.0  # seconds; counting a million takes a while
+_STARTED_WITHIN = 30.0  # seconds
 
 
 def send_through_outbox(
@@ -43,14 +47,16 @@ def send_through_outbox(
     """
     box = destination.outbox
     try:
-        _fill(
-            destination, report, report.taken(stop.until_stopped(_identified(read_entries(files))))
-        )
-        destination.start_relay()
+        read = stop.until_stopped(_identified(read_entries(files)))
+        _fill(destination, report, report.taken(read), stop)
+        destination.start_relay(wait=_STARTED_WITHIN)
+        count_at = 0.0
         while not stop.stopped and has_pending(box):
-            report.sending(outbox_status(box).pending)
+            if time.monotonic() >= count_at:
+                report.sending(count_pending(box))
+                count_at = time.monotonic() + _COUNT_EVERY
             time.sleep(_LOOK_EVERY)
-        destination.stop_relay(_LAST_POSTS)
+        destination.stop_relay(LAST_POSTS)
         status = outbox_status(box)
         report.stopped = stop.stopped
         report.summarise()
@@ -63,51 +69,66 @@ def send_through_outbox(
 
 
 def _identified(read: Iterator[Entry]) -> Iterator[Entry]:
-    """Give each message without a messageId one that another run will give it as well."""
+    """Give each message without a messageId one that another run will give it as well.
+
+    It is made of what the message says and of where it stands: the same text elsewhere is another
+    message.
+    """
+    before, of_line = ("", 0), 0
     for entry in read:
+        where = (str(Path(entry.file).resolve()) if entry.file else STDIN, entry.line)
+        of_line = of_line + 1 if where == before else 0
+        before = where
         if isinstance(entry.message, dict) and entry.message.get("messageId") in (None, ""):
-            where = f"{Path(entry.file).name if entry.file else STDIN}:{entry.line}"
-            content = json.dumps(entry.message, sort_keys=True, default=str)
-            digest = hashlib.sha256(f"{where}\0{content}".encode()).hexdigest()
+            content = json.dumps([*where, of_line, entry.message], sort_keys=True, default=str)
+            digest = hashlib.sha256(content.encode()).hexdigest()
             message = {**entry.message, "messageId": f"line-{digest}"}
             yield Entry(line=entry.line, file=entry.file, message=message)
         else:
             yield entry
 
 
-def _fill(destination: KochavaDestination, report: Report, messages: Iterator[Any]) -> None:
+def _fill(
+    destination: KochavaDestination, report: Report, messages: Iterator[Any], stop: Stop
+) -> None:
     first = 0
     while group := list(islice(messages, _GROUP)):
-        for outcome in _enqueue(destination, group):
+        for outcome in _enqueue(destination, group, stop):
             report.add(outcome, first + outcome.index)
         first += len(group)
 
 
-def _enqueue(destination: KochavaDestination, group: list[Any]) -> list[Any]:
+def _enqueue(destination: KochavaDestination, group: list[Any], stop: Stop) -> list[Outcome]:
+    """Store messages, when there is room; nothing where a signal came first."""
     while True:
         try:
             return destination.enqueue_many(group)
         except OutboxFull:
             if not has_pending(destination.outbox):
                 raise  # nothing is on its way out that could make room
+            if stop.stopped:
+                return []
             time.sleep(_LOOK_EVERY)
 
 
 def _keep_failed(box: Outbox, files: Sequence[str], report: Report) -> None:
     """Report those messages of the input that the outbox could not deliver."""
+    found = entries(box, EntryFilter(states=FAILED_STATES))
+    if STDIN in files or not files:
+        for entry in found:
+            report.undelivered(None, entry.state, entry.reason, entry.message_id)
+        return
+    # There may be very many, so that the least is kept of each.
+    reasons: dict[str | None, str | None] = {}
     failed = {
-        entry.message_id: entry
-        for entry in entries(box, EntryFilter(states=FAILED_STATES))
+        entry.message_id: (sys.intern(entry.state), reasons.setdefault(entry.reason, entry.reason))
+        for entry in found
         if entry.message_id is not None
     }
-    if STDIN in files or not files:
-        for entry in failed.values():
-            report.undelivered(None, entry)
-        return
     for read in _identified(read_entries(files)):
-        found = failed.get(read.message_id or "")
-        if found is not None:
-            report.undelivered(read, found)
+        what = failed.get(read.message_id or "")
+        if what is not None:
+            report.undelivered(read, *what, read.message_id)
 
 
 def _say_what_is_left(path: Path, status: OutboxStatus) -> None:

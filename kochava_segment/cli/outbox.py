@@ -315,7 +315,7 @@ def _output(path: Path | None) -> Iterator[TextIO]:
 @_on_outbox
 def vacuum(box: Outbox) -> None:
     """Give the space of deleted requests back to the disk."""
-    before, after = inspection.vacuum(box)
+    before, after = box.file.vacuum()
     click.echo(f"{before / 2**20:.1f} MB before, {after / 2**20:.1f} MB now")
 
 

@@ -15,6 +15,9 @@ from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, OutboxError
 
 _LOOK_EVERY = 0.2  # seconds
+_STARTED_WITHIN = 30.0  # seconds
+LAST_POSTS = 15.0
+"""Seconds for what is under way when a signal comes."""
 
 
 @click.command()
@@ -47,8 +50,9 @@ def relay(
         except ConfigurationError:
             raise click.UsageError("--outbox is missing: it names the file to drain") from None
         try:
-            destination.start_relay()
+            has_pending(box)  # what is no outbox is refused, not waited for
             click.echo(f"sending what is in {box.file.path}; Ctrl-C ends it")
+            destination.start_relay(wait=_STARTED_WITHIN)
             report_at = time.monotonic() + report_every
             while not stopped.wait(_LOOK_EVERY):
                 if until_empty and not has_pending(box):
@@ -56,7 +60,7 @@ def relay(
                 if time.monotonic() > report_at:
                     report_at = time.monotonic() + report_every
                     click.echo(in_words(outbox_status(box)))
-            destination.stop_relay()
+            destination.stop_relay(LAST_POSTS)
             found = outbox_status(box)
         except OutboxError as error:
             raise click.ClickException(str(error)) from None

@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from typing_extensions import Self
 
 from kochava_segment.cli.messages import Entry
-from kochava_segment.delivery.outbox_inspection import OutboxEntry
 from kochava_segment.outcome import Outcome, OutcomeKind
 
 _SHOWN_FAILURES = 20
@@ -118,14 +117,18 @@ class Report:
         self._progress.update(self._task, description=f"{pending} still to be sent")
         self._say_now_and_then(f"{pending} still to be sent")
 
-    def undelivered(self, entry: Entry | None, failed: OutboxEntry) -> None:
+    def undelivered(
+        self, entry: Entry | None, state: str, reason: str | None, message_id: str | None
+    ) -> None:
         """Keep a message that an outbox could not deliver.
 
         Args:
             entry: The message in the input, None where that cannot be read again.
-            failed: The same in the outbox.
+            state: Its state in the outbox.
+            reason: Why it is in that state.
+            message_id: Its `messageId`.
         """
-        self._fail(entry, failed.state, failed.reason, failed.message_id)
+        self._fail(entry, state, reason, message_id)
 
     def _say_now_and_then(self, sentence: str) -> None:
         if not self._console.is_terminal and time.monotonic() - self._shown_at > _PLAIN_EVERY:

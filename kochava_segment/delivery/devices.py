@@ -19,6 +19,7 @@ from kochava_segment.delivery.outbox_file import OutboxFile
 _REFRESH_AFTER = 600.0  # seconds; a device that is seen all the time is not written all the time
 _REMEMBERED = 50_000  # pairs of owner and device that were written lately
 _TIDIED_EVERY = 24 * 3600.0
+_LOOKED_AT_ONCE = 500  # owners, each second, for devices that were not seen for too long
 _DAY = 24 * 3600.0
 
 
@@ -55,7 +56,8 @@ class DeviceDirectory:
         self._per_user = per_user
         self._kept_for = days * _DAY
         self._written: dict[tuple[bytes, bytes], float] = {}
-        self._tidied_at = 0.0
+        self._tidied_up_to: tuple[bytes, int] = (b"", 0)
+        self._tidy_at = float("-inf")
 
     def remember(
         self,
@@ -76,10 +78,26 @@ class DeviceDirectory:
             if len(self._written) >= _REMEMBERED:
                 self._written.clear()
             self._written[owner, fingerprint] = now
-        if now - self._tidied_at > _TIDIED_EVERY:
-            self._tidied_at = now
-            cursor.execute("DELETE FROM owner WHERE last_seen < ?", (now - self._kept_for,))
-            cursor.execute(_DELETE_UNOWNED)
+        if time.monotonic() >= self._tidy_at:
+            self._tidy(cursor, now)
+
+    def rolled_back(self) -> None:
+        """Nothing of what was remembered last was stored."""
+        self._written.clear()
+
+    def _tidy(self, cursor: sqlite3.Cursor, now: float) -> None:
+        """Forget some of the devices that were not seen for too long, going on where it stopped."""
+        owners = cursor.execute(
+            "SELECT name, device, last_seen FROM owner WHERE (name, device) > (?, ?) "
+            "ORDER BY name, device LIMIT ?",
+            (*self._tidied_up_to, _LOOKED_AT_ONCE),
+        ).fetchall()
+        for name, device, last_seen in owners:
+            if last_seen < now - self._kept_for:
+                _disown(cursor, name, device)
+        done = len(owners) < _LOOKED_AT_ONCE
+        self._tidied_up_to = (b"", 0) if done else owners[-1][:2]
+        self._tidy_at = time.monotonic() + (_TIDIED_EVERY if done else 1.0)
 
     def _write(
         self,
@@ -110,26 +128,35 @@ class DeviceDirectory:
             "ON CONFLICT (name, device) DO UPDATE SET last_seen = excluded.last_seen",
             (owner, number, now),
         )
-        cursor.execute(
-            "DELETE FROM owner WHERE name = ?1 AND device NOT IN (SELECT device FROM owner "
-            "WHERE name = ?1 ORDER BY last_seen DESC, device DESC LIMIT ?2)",
+        surplus = cursor.execute(
+            "SELECT device FROM owner WHERE name = ? ORDER BY last_seen DESC, device DESC "
+            "LIMIT -1 OFFSET ?",
             (owner, self._per_user),
-        )
+        ).fetchall()
+        for (device_number,) in surplus:
+            _disown(cursor, owner, device_number)
 
     def devices_of(
         self, user_id: str | None = None, anonymous_id: str | None = None
     ) -> list[KnownDevice]:
         """The devices of a user, the latest first: of the userId, else of the anonymousId."""
         with self._file.reading() as connection:
-            for owner in _owners(user_id, anonymous_id):
-                rows = connection.execute(
-                    "SELECT app_guid, platform, kochava_device_id, device_ids, owner.last_seen "
-                    "FROM owner JOIN device ON device.id = owner.device "
-                    "WHERE owner.name = ? AND owner.last_seen >= ? ORDER BY owner.last_seen DESC",
-                    (owner, time.time() - self._kept_for),
-                ).fetchall()
-                if rows:
-                    return [_known(row) for row in rows]
+            return self.devices_in(connection.cursor(), user_id, anonymous_id)
+
+    def devices_in(
+        self, cursor: sqlite3.Cursor, user_id: str | None, anonymous_id: str | None = None
+    ) -> list[KnownDevice]:
+        """The same, in a transaction."""
+        for owner in _owners(user_id, anonymous_id):
+            rows = cursor.execute(
+                "SELECT app_guid, platform, kochava_device_id, device_ids, owner.last_seen "
+                "FROM owner JOIN device ON device.id = owner.device "
+                "WHERE owner.name = ? AND owner.last_seen >= ? "
+                "ORDER BY owner.last_seen DESC, device.id DESC",
+                (owner, time.time() - self._kept_for),
+            ).fetchall()
+            if rows:
+                return [_known(row) for row in rows]
         return []
 
     def forget(self, cursor: sqlite3.Cursor, user_id: str) -> int:
@@ -138,22 +165,28 @@ class DeviceDirectory:
         Returns:
             How many devices the user was known to have.
         """
-        (owner,) = _owners(user_id, None)
-        devices = cursor.execute("SELECT device FROM owner WHERE name = ?", (owner,)).fetchall()
-        cursor.execute("DELETE FROM owner WHERE name = ?", (owner,))
+        (user,) = _owners(user_id, None)
+        devices = cursor.execute("SELECT device FROM owner WHERE name = ?", (user,)).fetchall()
         for (device,) in devices:
-            cursor.execute(
-                "DELETE FROM owner WHERE device = ?1 AND NOT EXISTS "
-                "(SELECT 1 FROM owner WHERE device = ?1 AND substr(name, 1, 1) = ?2)",
-                (device, _USER),
-            )
-        cursor.execute(_DELETE_UNOWNED)
+            _disown(cursor, user, device)
+            owners = cursor.execute("SELECT name FROM owner WHERE device = ?", (device,)).fetchall()
+            if not any(name.startswith(_USER) for (name,) in owners):
+                for (name,) in owners:
+                    _disown(cursor, name, device)
         self._written.clear()
         return len(devices)
 
 
 _USER, _ANONYMOUS = b"u", b"a"
-_DELETE_UNOWNED = "DELETE FROM device WHERE id NOT IN (SELECT device FROM owner)"
+
+
+def _disown(cursor: sqlite3.Cursor, owner: bytes, device: int) -> None:
+    """Take a device off an owner, and delete it if it was the last one."""
+    cursor.execute("DELETE FROM owner WHERE name = ? AND device = ?", (owner, device))
+    cursor.execute(
+        "DELETE FROM device WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM owner WHERE device = ?1)",
+        (device,),
+    )
 
 
 def _owners(user_id: str | None, anonymous_id: str | None) -> Sequence[bytes]:

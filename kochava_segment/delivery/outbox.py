@@ -12,7 +12,7 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,12 +25,15 @@ from kochava_segment.request import KochavaRequest
 
 WhenFull = Literal["drop_delivered", "refuse", "block"]
 
-LONGEST_WAIT = 6 * 3600.0
-"""Seconds. A time to wait until that is further away than this was written before a reboot."""
+LONGEST_WAIT = 3600.0
+"""Seconds; longer waits are cut. A time further away than this was written before a reboot."""
 
 _AD_SERVICES_TOKEN_LIVES = 24 * 3600.0  # seconds; Apple's rule
 _BLOCKED_FOR = 60.0  # seconds that when_full="block" waits for room
 _DROPPED_AT_ONCE = 1_000
+_LOOKED_AT_ONCE = 5_000  # requests, for delivered ones that can be dropped
+_FRUITLESS_FOR = 1.0  # seconds that a full outbox without delivered ones is not searched again
+_READY_AT_ONCE = 2_000  # lanes that come out of their back-off in one transaction
 
 
 @frozen(kw_only=True)
@@ -143,6 +146,8 @@ class Outbox:
         self.settings = settings or OutboxSettings()
         self.file = OutboxFile(path, self.settings.durability)
         self._apps: dict[str, int] = {}
+        self._dropped_up_to = 0
+        self._nothing_to_drop_until = 0.0
 
     def close(self) -> None:
         """Close the file."""
@@ -185,15 +190,37 @@ class Outbox:
 
     def _has_room(self, cursor: sqlite3.Cursor) -> bool:
         limit = self.settings.max_size
-        if limit is None:
-            return True
-        while self.file.used_bytes(cursor) > limit:
-            if self.settings.when_full != "drop_delivered":
-                return False
-            oldest = "SELECT id FROM request WHERE state = 'delivered' ORDER BY id LIMIT ?"
-            if not purge(cursor, cursor.execute(oldest, (_DROPPED_AT_ONCE,)).fetchall()):
+        while limit is not None and self.file.used_bytes(cursor) > limit:
+            if self.settings.when_full != "drop_delivered" or not self._drop_delivered(cursor):
                 return False
         return True
+
+    def _drop_delivered(self, cursor: sqlite3.Cursor) -> bool:
+        """Forget some of the oldest delivered ones; False where there are none.
+
+        Going on where it stopped, so that a full outbox is not searched anew for each message.
+        """
+        if time.monotonic() < self._nothing_to_drop_until:
+            return False
+        whole_round = self._dropped_up_to == 0
+        while True:
+            looked_at = cursor.execute(
+                "SELECT id, state FROM request WHERE id > ? ORDER BY id LIMIT ?",
+                (self._dropped_up_to, _LOOKED_AT_ONCE),
+            ).fetchall()
+            delivered = [(number,) for number, state in looked_at if state == "delivered"]
+            dropped = delivered[:_DROPPED_AT_ONCE]
+            if dropped and purge(cursor, dropped):
+                self._dropped_up_to = dropped[-1][0]
+                return True
+            if looked_at:
+                self._dropped_up_to = looked_at[-1][0]
+            elif whole_round:
+                self._dropped_up_to = 0
+                self._nothing_to_drop_until = time.monotonic() + _FRUITLESS_FOR
+                return False
+            else:
+                self._dropped_up_to, whole_round = 0, True
 
     def put_in(self, cursor: sqlite3.Cursor, entries: Iterable[NewEntry]) -> list[bool]:
         """Store requests in a transaction that is already under way, whatever room there is."""
@@ -303,7 +330,14 @@ class Outbox:
         return count
 
     def lease(
-        self, cursor: sqlite3.Cursor, relay: int, *, requests: int, per_lane: int
+        self,
+        cursor: sqlite3.Cursor,
+        relay: int,
+        *,
+        requests: int,
+        per_lane: int,
+        credentials: bytes | None = None,
+        without: Collection[str] = (),
     ) -> list[LeasedLane]:
         """Lease lanes that are ready, installs first, then the oldest; paused apps are left alone.
 
@@ -312,10 +346,20 @@ class Outbox:
             relay: Who leases.
             requests: How many requests at most.
             per_lane: How many of one lane at most.
+            credentials: A digest of the relay's. Apps for which these were refused are left alone,
+                also while others' are good.
+            without: App GUIDs that are left alone.
         """
-        now = {"now": time.monotonic(), "longest": LONGEST_WAIT}
-        cursor.execute(_READY_AGAIN, now)
-        apps = cursor.execute(_OPEN_APPS, now).fetchall()
+        now = {"now": time.monotonic(), "longest": LONGEST_WAIT, "limit": _READY_AT_ONCE}
+        for condition in _DUE:
+            cursor.execute(_READY_AGAIN.format(condition), now)
+        apps = [
+            (app, guid)
+            for app, guid in cursor.execute(
+                _OPEN_APPS, {**now, "credentials": credentials}
+            ).fetchall()
+            if guid not in without
+        ]
         leased: list[LeasedLane] = []
         for place, (app, guid) in enumerate(apps):
             share = -(-requests // (len(apps) - place))  # what one app leaves is for the next
@@ -346,7 +390,7 @@ class Outbox:
         """Write down what became of leased lanes, and give them back.
 
         Returns:
-            How many requests somebody else had settled meanwhile, since the lease had run out: they
+            How many requests somebody else had delivered meanwhile, since the lease had run out: they
             were sent twice.
         """
         now = time.time()
@@ -356,22 +400,26 @@ class Outbox:
             holder = cursor.execute("SELECT relay FROM lane WHERE lane = ?", (lane,)).fetchone()
             ours = holder is not None and holder[0] == relay
             for settled in result.settled:
-                # Whoever holds the lane now need not send what has been delivered.
-                if ours or settled.state == "delivered":
-                    repeated += not self._settle_one(cursor, settled, now)
-            if not ours:
-                continue
-            for number in result.unsent:
-                cursor.execute(
-                    "UPDATE request SET state = 'waiting' WHERE id = ? AND state = 'in flight'",
-                    (number,),
-                )
-            release_lane(cursor, lane, result.wait)
+                if settled.state == "delivered":
+                    repeated += not self._settle_one(cursor, lane, settled, now)
+                elif ours:
+                    self._settle_one(cursor, lane, settled, now)
+            if ours:
+                for number in result.unsent:
+                    cursor.execute(
+                        "UPDATE request SET state = 'waiting' WHERE id = ? AND state = 'in flight'",
+                        (number,),
+                    )
+                release_lane(cursor, lane, result.wait)
+            elif holder is not None:
+                refresh_lane(cursor, lane)
         return repeated
 
-    def _settle_one(self, cursor: sqlite3.Cursor, settled: Settled, now: float) -> bool:
+    def _settle_one(self, cursor: sqlite3.Cursor, lane: int, settled: Settled, now: float) -> bool:
+        # What was delivered is so, whoever holds the lane by now and whatever they think.
+        delivered = settled.state == "delivered"
         cursor.execute(
-            _SETTLE,
+            _SETTLE_DELIVERED if delivered else _SETTLE,
             (
                 settled.state,
                 now,
@@ -381,17 +429,26 @@ class Outbox:
                 settled.status,
                 settled.reason,
                 settled.id,
+                lane,
             ),
         )
         done = cursor.rowcount == 1
-        if done and settled.state == "delivered":
+        if done and delivered:
             cursor.execute("DELETE FROM body WHERE id = ?", (settled.id,))
         return done
 
     def slow_down(self, cursor: sqlite3.Cursor, app_guid: str, seconds: float) -> None:
-        """Let no relay lease lanes of an app for some seconds."""
-        until = time.monotonic() + min(seconds, LONGEST_WAIT)
-        cursor.execute("UPDATE app SET not_before = ? WHERE guid = ?", (until, app_guid))
+        """Let no relay lease lanes of an app for some seconds, or for longer if so it was already."""
+        now = time.monotonic()
+        cursor.execute(
+            "UPDATE app SET not_before = :until "
+            "WHERE guid = :guid AND NOT (not_before > :until AND not_before <= :latest)",
+            {
+                "until": now + min(seconds, LONGEST_WAIT),
+                "guid": app_guid,
+                "latest": now + LONGEST_WAIT,
+            },
+        )
 
     def pause(self, cursor: sqlite3.Cursor, app_guid: str, credentials: bytes) -> None:
         """Let no relay lease lanes of an app until somebody has mended its credentials."""
@@ -400,14 +457,36 @@ class Outbox:
             (time.time(), credentials, app_guid),
         )
 
-    def resume_with(self, cursor: sqlite3.Cursor, credentials: bytes) -> list[str]:
-        """Go on with apps that were paused because of other credentials; gives those still paused."""
-        cursor.execute(
-            "UPDATE app SET paused_at = NULL WHERE paused_at IS NOT NULL AND paused_credentials <> ?",
-            (credentials,),
-        )
-        rows = cursor.execute("SELECT guid FROM app WHERE paused_at IS NOT NULL").fetchall()
-        return [guid for (guid,) in rows]
+    def resume_with(
+        self, cursor: sqlite3.Cursor, credentials: bytes, refused: Collection[str] = ()
+    ) -> list[str]:
+        """Go on with apps that were paused because of other credentials.
+
+        Args:
+            cursor: Of the transaction.
+            credentials: A digest of those that a relay has.
+            refused: App GUIDs for which Kochava has refused these, also if others were refused since.
+
+        Returns:
+            The App GUIDs that are paused still.
+        """
+        rows = cursor.execute(
+            "SELECT guid, paused_credentials FROM app WHERE paused_at IS NOT NULL ORDER BY guid"
+        ).fetchall()
+        paused = []
+        for guid, paused_credentials in rows:
+            if paused_credentials == credentials or guid in refused:
+                paused.append(guid)
+            else:
+                cursor.execute("UPDATE app SET paused_at = NULL WHERE guid = ?", (guid,))
+        return paused
+
+    def resumed_by_hand(self, cursor: sqlite3.Cursor, app_guid: str) -> bool:
+        """Whether a person has said that an app's credentials are right."""
+        row = cursor.execute(
+            "SELECT paused_credentials FROM app WHERE guid = ?", (app_guid,)
+        ).fetchone()
+        return row is not None and row[0] is None
 
     def purge_old(self, cursor: sqlite3.Cursor, after: int, limit: int = 2_000) -> int | None:
         """Forget some of what was kept long enough: delivered for the window, failed for longer.
@@ -437,8 +516,11 @@ class Outbox:
             ],
         )
         # Numbers follow the time of queueing, and nothing changes before it is queued.
+        # A time to come is one of a clock that was wrong, and says nothing.
         newest = rows[-1] if len(rows) == limit else None
-        return None if newest is None or newest[3] > delivered_before else int(newest[0])
+        if newest is None or delivered_before < newest[3] <= now:
+            return None
+        return int(newest[0])
 
 
 _RELAY_DIED = "the process that was sending it died; it may have been counted"
@@ -458,18 +540,22 @@ _COUNT_DUPLICATE = "UPDATE request SET duplicates = duplicates + 1 WHERE fingerp
 ENTER_LANE = """
     INSERT INTO lane (lane, app, rank, head) VALUES (?, ?, ?, ?)
     ON CONFLICT (lane) DO UPDATE SET rank = excluded.rank, head = excluded.head
-    WHERE excluded.rank < lane.rank
+    WHERE (excluded.rank, excluded.head) < (lane.rank, lane.head)
 """
 """Puts a request in its lane; an install before all else. Takes lane, app, rank and number."""
 
+# Two conditions, since an index does not help with both at once.
+_DUE = ("not_before > 0 AND not_before <= :now", "not_before > :now + :longest")
 _READY_AGAIN = """
-    UPDATE lane SET not_before = 0
-    WHERE relay IS NULL AND not_before > 0
-      AND (not_before <= :now OR not_before > :now + :longest)
+    UPDATE lane SET not_before = 0 WHERE lane IN (
+        SELECT lane FROM lane WHERE relay IS NULL AND not_before > 0 AND {} LIMIT :limit
+    )
 """
 _OPEN_APPS = """
     SELECT id, guid FROM app
     WHERE paused_at IS NULL AND (not_before <= :now OR not_before > :now + :longest)
+      AND (paused_credentials IS NULL OR paused_credentials IS NOT :credentials)
+      AND EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NULL AND not_before = 0)
     ORDER BY RANDOM()
 """
 _READY_LANES = """
@@ -486,11 +572,15 @@ _TAKE_BACK = """
     UPDATE request SET state = ?, changed_at = ?, reason = ?, maybe_sent = maybe_sent + 1
     WHERE id = ?
 """
+_SETTLE_DELIVERED = """
+    UPDATE request SET state = ?, changed_at = ?, attempts = ?, waited = ?,
+                       maybe_sent = MAX(maybe_sent, ?), status = ?, reason = ?
+    WHERE id = ? AND lane = ? AND state <> 'delivered'
+"""
 _SETTLE = f"""
     UPDATE request SET state = ?, changed_at = ?, attempts = ?, waited = ?,
-                       maybe_sent = MAX(maybe_sent, ?),  -- others may have taken it back meanwhile
-                       status = ?, reason = ?
-    WHERE id = ? AND {PENDING}
+                       maybe_sent = MAX(maybe_sent, ?), status = ?, reason = ?
+    WHERE id = ? AND lane = ? AND {PENDING}
 """
 
 
@@ -511,14 +601,37 @@ def release_lane(cursor: sqlite3.Cursor, lane: int, wait: float = 0.0) -> None:
     )
 
 
+DUPLICATES, MAYBE_REPEATED = "duplicates", "maybe repeated"
+"""What is counted of purged requests beside their states."""
+
+_COUNTED_WHEN_PURGED = {
+    "SELECT state, COALESCE(reason, ''), 1": "1",
+    f"SELECT '{DUPLICATES}', '', duplicates": "duplicates > 0",
+    f"SELECT '{MAYBE_REPEATED}', '', 1": "maybe_sent > 0 AND state = 'delivered'",
+}
+
+
+def refresh_lane(cursor: sqlite3.Cursor, lane: int) -> None:
+    """See to it that a lane that nobody has leased names its first request; keeps its back-off."""
+    row = cursor.execute("SELECT relay, not_before FROM lane WHERE lane = ?", (lane,)).fetchone()
+    if row is not None and row[0] is None:
+        release_lane(cursor, lane, max(0.0, row[1] - time.monotonic()))
+
+
 def purge(cursor: sqlite3.Cursor, numbers: Sequence[tuple[int]]) -> int:
-    """Delete requests for good, and count them by state and reason; gives how many there were."""
+    """Delete requests for good, and count them by state and reason; gives how many there were.
+
+    The newest is spared: its number must not be given again.
+    """
+    newest = cursor.execute("SELECT MAX(id) FROM request").fetchone()
+    numbers = [number for number in numbers if number != newest]
     for (number,) in numbers:
-        cursor.execute(
-            "INSERT INTO purged SELECT state, COALESCE(reason, ''), 1 FROM request WHERE id = ? "
-            "ON CONFLICT (state, reason) DO UPDATE SET count = count + 1",
-            (number,),
-        )
+        for counted, condition in _COUNTED_WHEN_PURGED.items():
+            cursor.execute(
+                f"INSERT INTO purged {counted} FROM request WHERE id = ? AND {condition} "
+                "ON CONFLICT (state, reason) DO UPDATE SET count = count + excluded.count",
+                (number,),
+            )
     cursor.executemany("DELETE FROM body WHERE id = ?", numbers)
     cursor.executemany("DELETE FROM request WHERE id = ?", numbers)
     return len(numbers)

@@ -69,7 +69,7 @@ _MIGRATIONS = (
     CREATE INDEX request_failed ON request (state, id) WHERE {FAILED};
     CREATE TABLE body (
         id INTEGER PRIMARY KEY,
-        url TEXT NOT NULL,                   -- without the endpoint, unless it is another's
+        url TEXT NOT NULL,
         headers TEXT NOT NULL,
         body BLOB NOT NULL
     );
@@ -124,7 +124,7 @@ _UNAVAILABLE = (
     ("locked", f"other processes kept it locked for {_BUSY_TIMEOUT:.0f} s"),
     ("disk I/O error", "the disk failed to read or write: check it, and that it is a local one"),
 )
-_CORRUPT = ("malformed", "not a database", "quick_check")
+_CORRUPT = ("malformed", "quick_check")
 SALVAGE = "kochava-segment outbox export --salvage"
 
 
@@ -187,6 +187,23 @@ class OutboxFile:
         )
         return int((pages - free) * size)
 
+    def vacuum(self) -> tuple[int, int]:
+        """Give free pages back to the disk; the size of the file in bytes before and after.
+
+        Raises:
+            OutboxError: as `writing`.
+        """
+        with self._lock, self._translated():
+            connection = self._connected()
+            before = self.path.stat().st_size
+            connection.execute(f"PRAGMA busy_timeout={int(_BUSY_TIMEOUT * 1000)}")
+            try:
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.execute("PRAGMA busy_timeout=0")
+            return before, self.path.stat().st_size
+
     def close(self) -> None:
         """Close the connection. It is opened again where it is needed."""
         with self._lock:
@@ -242,6 +259,19 @@ class OutboxFile:
             except OSError as error:
                 raise OutboxUnavailable(f"{self.path} cannot be opened: {error.strerror}") from None
 
+    def _make(self) -> None:
+        # Never a file that is there: closing it would take all locks of this process off it, also
+        # those of other connections.
+        if self.path.exists():
+            return
+        try:
+            # For its owner alone; SQLite gives the files beside it the same permissions.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:  # another process was faster
+            return
+        except OSError as error:
+            raise OutboxUnavailable(f"{self.path} cannot be made: {error.strerror}") from None
+
     def _open(self, *, writable: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path,
@@ -262,7 +292,8 @@ class OutboxFile:
         tables = cursor.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
         if application != _APPLICATION_ID and (application or version or tables):
             raise OutboxUnusable(
-                f"{self.path} is an SQLite database of something else; name a file"
+                f"{self.path} is an SQLite database of something else: name another file. Nothing was "
+                "changed"
             )
         if version > SCHEMA_VERSION:
             raise OutboxUnusable(
@@ -319,6 +350,11 @@ class OutboxFile:
         for fragment, detail in _UNAVAILABLE:
             if fragment in text:
                 return OutboxUnavailable(f"{self.path}: {detail}")
+        if "not a database" in text:
+            return OutboxUnusable(
+                f"{self.path} is no outbox: it is another kind of file, or its beginning is damaged. "
+                "Name another file"
+            )
         if any(fragment in text for fragment in _CORRUPT):
             return OutboxUnusable(
                 f"{self.path} is damaged. Move it away, and its -wal file with it, and get out what "

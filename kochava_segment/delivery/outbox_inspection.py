@@ -5,8 +5,10 @@ Counts are always counted, never kept: what is not stored cannot be wrong.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +18,14 @@ from typing import Any
 
 from attrs import frozen
 
-from kochava_segment.delivery.outbox import ENTER_LANE, Outbox, hash_of, release_lane
+from kochava_segment.delivery.outbox import (
+    DUPLICATES,
+    ENTER_LANE,
+    MAYBE_REPEATED,
+    Outbox,
+    hash_of,
+    refresh_lane,
+)
 from kochava_segment.delivery.outbox_file import FAILED, PENDING
 
 STATES = (
@@ -201,7 +210,14 @@ def outbox_status(outbox: Outbox) -> OutboxStatus:
         paused = connection.execute(
             "SELECT guid FROM app WHERE paused_at IS NOT NULL ORDER BY guid"
         )
-        purged = connection.execute("SELECT state, reason, count FROM purged")
+        purged = {
+            (state, reason): count
+            for state, reason, count in connection.execute(
+                "SELECT state, reason, count FROM purged ORDER BY state, reason"
+            )
+        }
+        duplicates += purged.pop((DUPLICATES, ""), 0)
+        repeated += purged.pop((MAYBE_REPEATED, ""), 0)
         return OutboxStatus(
             states=dict(states),
             reasons=dict(reasons),
@@ -211,17 +227,33 @@ def outbox_status(outbox: Outbox) -> OutboxStatus:
             oldest_age=None if oldest is None else max(0.0, time.time() - oldest),
             paused=tuple(guid for (guid,) in paused),
             used_bytes=outbox.file.used_bytes(connection.cursor()),
-            purged={(state, reason): count for state, reason, count in purged},
+            purged=purged,
         )
 
 
 def has_pending(outbox: Outbox) -> bool:
     """Whether anything is to be sent that is not paused. Quick, however much there is."""
     with outbox.file.reading() as connection:
-        row = connection.execute(
-            "SELECT 1 FROM lane JOIN app ON app.id = lane.app WHERE paused_at IS NULL LIMIT 1"
-        ).fetchone()
-    return row is not None
+        any_paused = connection.execute("SELECT 1 FROM app WHERE paused_at IS NOT NULL").fetchone()
+        query = _OPEN_LANE if any_paused else "SELECT 1 FROM lane LIMIT 1"
+        return connection.execute(query).fetchone() is not None
+
+
+def count_pending(outbox: Outbox) -> int:
+    """How many requests are still to be sent, paused ones included; far quicker than the status."""
+    with outbox.file.reading() as connection:
+        (count,) = connection.execute(f"SELECT COUNT(*) FROM request WHERE {PENDING}").fetchone()
+        return int(count)
+
+
+# In the words of the indexes of lanes, so that a paused app's many lanes are not looked through.
+_OPEN_LANE = """
+    SELECT 1 FROM app WHERE paused_at IS NULL AND (
+        EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NULL AND not_before = 0)
+        OR EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NULL AND not_before > 0)
+    ) LIMIT 1
+"""
 
 
 def entries(
@@ -284,11 +316,13 @@ def retry(outbox: Outbox, which: EntryFilter) -> int:
                 cursor.execute(_RETRY, (time.time(), number))
                 cursor.execute(ENTER_LANE, (lane, app, rank, number))
             elif paused_at is not None:
-                cursor.execute("UPDATE app SET paused_at = NULL WHERE id = ?", (app,))
+                cursor.execute(_RESUME, (app,))
             cursor.execute("UPDATE lane SET not_before = 0 WHERE lane = ?", (lane,))
         return len(rows)
 
 
+# Without any credentials that were refused, all relays try again: a person says theirs are right.
+_RESUME = "UPDATE app SET paused_at = NULL, paused_credentials = NULL WHERE id = ?"
 _RETRY = """
     UPDATE request SET state = 'waiting', attempts = 0, waited = 0, changed_at = ? WHERE id = ?
 """
@@ -319,16 +353,15 @@ def discard_rows(cursor: sqlite3.Cursor, rows: list[tuple[int, int]], reason: st
         )
         cursor.execute("DELETE FROM body WHERE id = ?", (number,))
     for lane in {lane for _, lane in rows}:
-        held = cursor.execute("SELECT relay, not_before FROM lane WHERE lane = ?", (lane,))
-        row = held.fetchone()
-        if row is not None and row[0] is None:
-            release_lane(cursor, lane, max(0.0, row[1] - time.monotonic()))
+        refresh_lane(cursor, lane)
 
 
 def discard_user(
     cursor: sqlite3.Cursor, user_id: str, ordering_keys: Sequence[str], reason: str
 ) -> int:
-    """Discard what of a user waits or has failed, and what waits of their devices without a user.
+    """Discard what of a user is undelivered, and what is of their devices without a user.
+
+    What is in flight is discarded as well: it may be answered yet, but it is not sent again.
 
     Args:
         cursor: Of the transaction.
@@ -339,27 +372,20 @@ def discard_user(
     Returns:
         How many requests there were.
     """
-    undelivered = f"(state = 'waiting' OR {FAILED}) AND action <> 'deletion'"
-    rows = cursor.execute(
-        f"SELECT id, lane FROM request WHERE user = ? AND {undelivered}", (hash_of(user_id),)
-    ).fetchall()
+    rows = []
+    for undelivered in (PENDING, FAILED):
+        rows += cursor.execute(
+            f"SELECT id, lane FROM request WHERE user = ? AND {undelivered} AND action <> 'deletion'",
+            (hash_of(user_id),),
+        ).fetchall()
     for key in ordering_keys:
         rows += cursor.execute(
-            f"SELECT id, lane FROM request WHERE lane = ? AND state = 'waiting' AND {PENDING} "
+            f"SELECT id, lane FROM request WHERE lane = ? AND {PENDING} "
             "AND user IS NULL AND action <> 'deletion'",
             (hash_of(key),),
         ).fetchall()
     discard_rows(cursor, rows, reason)
     return len(rows)
-
-
-def vacuum(outbox: Outbox) -> tuple[int, int]:
-    """Give free pages back to the disk; the size of the file in bytes before and after."""
-    before = outbox.file.path.stat().st_size
-    with closing(sqlite3.connect(outbox.file.path, timeout=30.0, isolation_level=None)) as plain:
-        plain.execute("VACUUM")
-        plain.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return before, outbox.file.path.stat().st_size
 
 
 def salvage(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -369,33 +395,71 @@ def salvage(path: str | Path) -> Iterator[dict[str, Any]]:
     be read; the last item is `{"unreadable": N}`, the number of places at which reading failed.
     """
     unreadable = 0
-    uri = f"file:{Path(path).resolve().as_posix()}?mode=ro"
+    uri = f"{Path(path).resolve().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
-        last = _last_number(connection)
-        for first in range(1, last + 1, _AT_ONCE):
-            try:
-                rows = _salvaged_rows(connection, first, first + _AT_ONCE - 1)
-            except sqlite3.DatabaseError:
-                # Somewhere in here is a page that cannot be read: one by one, then.
-                rows = []
-                for number in range(first, min(first + _AT_ONCE, last + 1)):
-                    try:
-                        rows += _salvaged_rows(connection, number, number)
-                    except sqlite3.DatabaseError:
-                        unreadable += 1
+        connection.text_factory = _readable_text
+        last, number, failures = _last_number(connection), 1, 0
+        while number <= last and failures < _GIVE_UP_AFTER:
+            following = min(number + _AT_ONCE, last + 1)
+            rows, failed = _salvaged(connection, number, following)
             yield from rows
+            unreadable += failed
+            failures = failures + 1 if failed and not rows else 0
+            number = following if rows or failed else _next_number(connection, following)
     yield {"unreadable": unreadable}
 
 
+# ValueError is of a body that is no JSON any more; TypeError of one that is no text at all.
+_UNREADABLE = (sqlite3.Error, ValueError, TypeError)
+_BEYOND_THE_READABLE = 10_000
+_GIVE_UP_AFTER = 1_000  # portions without anything: a damaged page may claim endless numbers
+
+
+def _readable_text(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")
+
+
 def _last_number(connection: sqlite3.Connection) -> int:
-    for table in ("body", "request"):
-        try:
-            (last,) = connection.execute(f"SELECT MAX(id) FROM {table}").fetchone()
-        except sqlite3.DatabaseError:
-            continue
-        if last:
-            return int(last)
-    return 0
+    """The last number that there may be."""
+    claims = []
+    for query in ("SELECT MAX(id) FROM body", "SELECT MAX(id) FROM request"):
+        with contextlib.suppress(sqlite3.Error):
+            (last,) = connection.execute(query).fetchone()
+            claims.append(last or 0)
+    if claims:
+        return max(claims)
+    last = 0
+    with contextlib.suppress(sqlite3.Error):
+        for (last,) in connection.execute("SELECT id FROM body ORDER BY id"):
+            pass
+    return last + _BEYOND_THE_READABLE if last else 0
+
+
+def _next_number(connection: sqlite3.Connection, number: int) -> int:
+    """The first number from one on that there is; that one where it cannot be told."""
+    try:
+        (found,) = connection.execute(
+            "SELECT MIN(id) FROM body WHERE id >= ?", (number,)
+        ).fetchone()
+    except sqlite3.Error:
+        return number
+    return sys.maxsize if found is None else int(found)
+
+
+def _salvaged(
+    connection: sqlite3.Connection, first: int, end: int
+) -> tuple[list[dict[str, Any]], int]:
+    """What can be read of some numbers, and how many cannot."""
+    try:
+        return _salvaged_rows(connection, first, end - 1), 0
+    except _UNREADABLE:  # there is a damaged page: one by one, then
+        rows, failed = [], 0
+        for number in range(first, end):
+            try:
+                rows += _salvaged_rows(connection, number, number)
+            except _UNREADABLE:
+                failed += 1
+        return rows, failed
 
 
 def _salvaged_rows(connection: sqlite3.Connection, first: int, last: int) -> list[dict[str, Any]]:
@@ -408,7 +472,7 @@ def _salvaged_rows(connection: sqlite3.Connection, first: int, last: int) -> lis
             row = connection.execute(
                 "SELECT state, action, message_id FROM request WHERE id = ?", (number,)
             ).fetchone()
-        except sqlite3.DatabaseError:
+        except sqlite3.Error:
             row = None
         entry |= dict(zip(("state", "action", "message_id"), row or (None,) * 3, strict=True))
         found.append(entry)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 from attrs import frozen
@@ -117,21 +117,25 @@ class Relay:
     def after_fork(self) -> None:
         """Be as new: the threads are the parent's, and so is what they have leased."""
         self._lock = threading.Lock()
+        self._limiter = RateLimiter(self._settings.max_rate)
+        self._reset()
+
+    def _reset(self) -> None:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._stop_by = 0.0
-        self._limiter = RateLimiter(self._settings.max_rate)
-        self._ready: SimpleQueue[LeasedLane | None] = SimpleQueue()
+        self._ready: SimpleQueue[_Work | None] = SimpleQueue()
         self._results: SimpleQueue[_Worked | None] = SimpleQueue()
         self._unsettled: list[_Worked] = []
         self._out = 0  # requests that workers have
         self._relay: int | None = None
-        self._renew_at = self._purge_at = 0.0
+        self._leased_until = self._renew_at = self._purge_at = 0.0
         self._purged_up_to = 0
         self._idle = False
         self._looked = threading.Event()
         self._blocked: dict[str, float] = {}  # apps that rest, and until when
         self._blocks_stored: set[str] = set()
+        self._refused: set[str] = set()  # apps for which our credentials were
         self._failure: str | None = None
 
     def wait_until_started(self, timeout: float) -> None:
@@ -149,18 +153,35 @@ class Relay:
         """Requests a second that it posts at most at present; None where nothing limits it."""
         return self._limiter.rate
 
-    def start(self) -> None:
-        """Run in the background. Does nothing where it runs already."""
+    def start(self, *, again: bool = False) -> None:
+        """Run in the background. Does nothing where it runs already.
+
+        Args:
+            again: Also where it was stopped.
+        """
+        if self._thread is not None and not again:
+            return
         with self._lock:
+            if self._stop.is_set() and again and not self._is_running():
+                self._reset()
             if self._thread is not None or self._stop.is_set():
                 return
-            self._thread = threading.Thread(target=self._run, name="kochava-relay", daemon=True)
+            thread = threading.Thread(
+                target=self._run, args=(self._ready,), name="kochava-relay", daemon=True
+            )
             for number in range(self._settings.workers):
                 threading.Thread(
-                    target=self._work, name=f"kochava-relay-{number}", daemon=True
+                    target=self._work,
+                    args=(self._ready, self._results, self._stop),
+                    name=f"kochava-relay-{number}",
+                    daemon=True,
                 ).start()
-            self._thread.start()
+            thread.start()
+            self._thread = thread
         _stop_before_a_child_of_multiprocessing_ends()
+
+    def _is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def wake(self) -> None:
         """Something was put into the outbox: look now."""
@@ -190,7 +211,7 @@ class Relay:
 
     # The thread that leases and settles.
 
-    def _run(self) -> None:
+    def _run(self, ready: SimpleQueue[_Work | None]) -> None:
         while True:
             self._gather()
             if self._stop.is_set() and (self._out == 0 or time.monotonic() > self._stop_by):
@@ -198,11 +219,11 @@ class Relay:
             self._turn()
         self._turn()  # settles the last results, and leaves if nothing is out
         for _ in range(self._settings.workers):
-            self._ready.put(None)
+            ready.put(None)
 
     def _gather(self) -> None:
         """Wait for results, or for something to do."""
-        timeout = _POLL
+        timeout = min(_POLL, self._settings.lease / 4)
         if self._stop.is_set():
             timeout = max(0.0, min(timeout, self._stop_by - time.monotonic()))
         elif self._failure is not None:
@@ -223,18 +244,20 @@ class Relay:
 
     def _turn(self) -> None:
         self._idle = True  # from here on, whoever puts something in has to wake us
-        registered = self._relay, self._renew_at
+        registered = self._relay, self._leased_until, self._renew_at
         settled = [(worked, self._result(worked)) for worked in self._unsettled]
         try:
             with self._outbox.file.writing() as cursor:
                 leased = self._transact(cursor, settled)
-        except OutboxError as error:
+        except Exception as error:  # noqa: BLE001  # this thread must not die with leases in hand
             # The results are kept, and settled when the outbox can be written again. A number that
             # was taken in vain is free: another relay may have it by now.
-            self._relay, self._renew_at = registered
-            if self._failure != str(error):
-                self._failure = str(error)
-                _logger.error("the relay waits: %s", error)  # noqa: TRY400  # no traceback
+            self._relay, self._leased_until, self._renew_at = registered
+            expected = isinstance(error, OutboxError)
+            detail = str(error) if expected else f"{type(error).__name__} in its own work"
+            if self._failure != detail:
+                self._failure = detail
+                _logger.error("the relay waits: %s", detail)  # noqa: TRY400  # no traceback
             self._looked.set()
             return
         self._looked.set()
@@ -249,7 +272,7 @@ class Relay:
                 self._blocks_stored.discard(lane.app_guid)
                 self._blocked.pop(lane.app_guid, None)
             self._out += len(lane.requests)
-            self._ready.put(lane)
+            self._ready.put(_Work(lane, self._relay))
 
     def _transact(
         self, cursor: Any, settled: Sequence[tuple[_Worked, LaneResult]]
@@ -269,7 +292,17 @@ class Relay:
         room = self._most_in_flight - self._out
         if room < self._most_in_flight // 4:
             return []
-        return self._outbox.lease(cursor, relay, requests=room, per_lane=_PER_LANE)
+        for guid in tuple(self._refused):
+            if self._outbox.resumed_by_hand(cursor, guid):
+                self._refused.discard(guid)
+        return self._outbox.lease(
+            cursor,
+            relay,
+            requests=room,
+            per_lane=_PER_LANE,
+            credentials=self._credentials,
+            without=self._refused,
+        )
 
     def _keep_lease(self, cursor: Any) -> int:
         now, lease = time.monotonic(), self._settings.lease
@@ -278,19 +311,24 @@ class Relay:
         if self._relay is not None and not self._outbox.renew(cursor, self._relay, lease):
             _logger.warning("the lease had run out: this process stood still for over %s s", lease)
             self._relay = None
-        if self._relay is None:
+        first = self._relay is None
+        if first:
             name = f"{socket.gethostname()}:{os.getpid()}"
             self._relay = self._outbox.register(cursor, name, lease)
-            for guid in self._outbox.resume_with(cursor, self._credentials):
+        # Not only at first: a process with older credentials may pause an app at any time.
+        still_paused = self._outbox.resume_with(cursor, self._credentials, self._refused)
+        if first:
+            for guid in still_paused:
                 _logger.error(
                     "app %s… is paused: Kochava refused these very credentials. Mend them, or say "
                     "that they are right now: kochava-segment outbox retry --state paused",
                     guid[:6],
                 )
-        for name, count in self._outbox.recover(cursor, self._relay, give_up=self._give_up):
+        relay = cast("int", self._relay)
+        for name, count in self._outbox.recover(cursor, relay, give_up=self._give_up):
             _logger.warning("relay %s died; %d requests may have been sent", name, count)
-        self._renew_at = now + lease / 3
-        return self._relay
+        self._leased_until, self._renew_at = now + lease, now + lease / 3
+        return relay
 
     def _store_block(self, cursor: Any, worked: _Worked) -> None:
         guid = worked.lane.app_guid
@@ -298,6 +336,7 @@ class Relay:
             if attempt.verdict is Verdict.CREDENTIALS:
                 self._outbox.pause(cursor, guid, self._credentials)
                 self._blocks_stored.add(guid)
+                self._refused.add(guid)
             elif attempt.status == 429:
                 self._outbox.slow_down(cursor, guid, self._rest(attempt))
                 self._blocks_stored.add(guid)
@@ -326,14 +365,19 @@ class Relay:
 
     # The threads that post.
 
-    def _work(self) -> None:
-        ready, results = self._ready, self._results
-        while (lane := ready.get()) is not None:
+    def _work(
+        self,
+        ready: SimpleQueue[_Work | None],
+        results: SimpleQueue[_Worked | None],
+        stop: threading.Event,
+    ) -> None:
+        while (work := ready.get()) is not None:
+            lane = work.lane
             attempts: list[tuple[LeasedRequest, Attempt]] = []
             for leased in lane.requests:
-                if not self._may_post(lane.app_guid):
+                if not self._may_post(work, stop):
                     break
-                attempt = make_attempt(self._transport, self._prepare(leased.request))
+                attempt = self._post(leased.request)
                 attempts.append((leased, attempt))
                 self._learn_from(lane.app_guid, attempt)
                 self._tell_attempt(lane.app_guid, leased, attempt)
@@ -341,17 +385,28 @@ class Relay:
                     break  # what comes after it in this lane has to wait for it
             results.put(_Worked(lane, attempts))
 
-    def _may_post(self, app_guid: str) -> bool:
-        if self._blocked.get(app_guid, 0.0) > time.monotonic():
+    def _post(self, request: KochavaRequest) -> Attempt:
+        try:
+            prepared = self._prepare(request)
+        except Exception as error:  # noqa: BLE001  # a worker that dies keeps its lane for good
+            detail = f"could not be made ready to be sent: {type(error).__name__}"
+            return Attempt(verdict=Verdict.RETRY, detail=detail)
+        return make_attempt(self._transport, prepared)
+
+    def _may_post(self, work: _Work, stop: threading.Event) -> bool:
+        if self._blocked.get(work.lane.app_guid, 0.0) > time.monotonic():
             return False
         wait = self._limiter.reserve()
-        return not (self._stop.wait(wait) if wait else self._stop.is_set())
+        if stop.wait(wait) if wait else stop.is_set():
+            return False
+        # Once the lease has run out, somebody else may be sending this.
+        return work.relay == self._relay and time.monotonic() < self._leased_until
 
     def _learn_from(self, app_guid: str, attempt: Attempt) -> None:
         if attempt.verdict is Verdict.ACCEPTED:
             self._limiter.speed_up()
         elif attempt.verdict is Verdict.CREDENTIALS:
-            if app_guid not in self._blocked:
+            if self._blocked.get(app_guid) != float("inf"):
                 _logger.error(
                     "app %s… is paused: Kochava refused its credentials (status %s). Nothing is lost: "
                     "mend api_key and api_secret and restart the relay",
@@ -359,7 +414,7 @@ class Relay:
                     attempt.status,
                 )
             self._blocked[app_guid] = float("inf")
-        elif attempt.status == 429:
+        elif attempt.status == 429 and self._blocked.get(app_guid) != float("inf"):
             self._limiter.slow_down()
             self._blocked[app_guid] = time.monotonic() + self._rest(attempt)
 
@@ -405,6 +460,14 @@ class Relay:
                         app_guid=worked.lane.app_guid,
                     )
                 )
+
+
+@frozen
+class _Work:
+    """A lane, and the number under which it was leased."""
+
+    lane: LeasedLane
+    relay: int | None
 
 
 @frozen

@@ -11,6 +11,12 @@ from kochava_segment.options import Options
 from kochava_segment.request import KochavaRequest
 
 ACTION = "deletion"
+_ACCOUNTS = "/accounts/"
+
+
+def path_of(url: str) -> str:
+    """The path of such a request's URL, without what the endpoint has of one."""
+    return url[url.rindex(_ACCOUNTS) :]
 
 
 def data_subject_request(
@@ -23,11 +29,11 @@ def data_subject_request(
     if options.account_id is None or options.account_key is None or not device.known_ids:
         return None
     app = options.account_app_ids.get(device.app_guid)
-    scope = f"accounts/{options.account_id}" + (f"/apps/{app}" if app else "")
+    scope = f"{_ACCOUNTS}{options.account_id}" + (f"/apps/{app}" if app else "")
     ids = [{"id_type": name, "id_value": value} for name, value in device.known_ids.items()]
     # A queue of its own: should the account's key be refused, the app's events go on.
     return KochavaRequest(
-        url=f"{options.privacy_endpoint}/{scope}/privacy/scrub",
+        url=f"{options.privacy_endpoint}{scope}/privacy/scrub",
         headers={},
         body=encode({"device_ids": ids}, signed=False),
         ordering_key=f"account {options.account_id}/{device.ordering_key}",

@@ -27,6 +27,11 @@ _INSTALL_ATTRIBUTED = fold_name("Install Attributed")
 _UNSUPPORTED_TYPES = frozenset({"group", "alias", "delete"})
 
 
+def path_of(action: str) -> str:
+    """The path, below the endpoint, of requests of an action."""
+    return IDENTITY_LINK_PATH if action == "identity_link" else TRACK_PATH
+
+
 def _encoder(*, ascii_only: bool) -> json.JSONEncoder:
     return json.JSONEncoder(
         ensure_ascii=ascii_only,
