@@ -13,6 +13,7 @@ from kochava_segment.cli.map import map_command
 from kochava_segment.cli.outbox import outbox
 from kochava_segment.cli.relay import relay
 from kochava_segment.cli.send import send
+from kochava_segment.cli.serve import serve
 
 _HELP = """Send Segment events to Kochava.
 
@@ -48,5 +49,5 @@ def cli() -> None:
     """Send Segment events to Kochava."""
 
 
-for command in (demo, map_command, explain, send, relay, outbox, forget, emulator, doctor):
+for command in (demo, map_command, explain, send, serve, relay, outbox, forget, emulator, doctor):
     cli.add_command(command)

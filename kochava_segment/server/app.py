@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from kochava_segment.destination import KochavaDestination
+from kochava_segment.errors import ConfigurationError, Problem
 from kochava_segment.segment.tracking import SegmentTracking
 from kochava_segment.server.answers import Refusal
 from kochava_segment.server.group_commit import GroupCommit
@@ -54,8 +55,17 @@ def create_app(
         ready_within: Seconds that a message may wait in the outbox before `/readyz` says no.
 
     Raises:
-        ConfigurationError: if the destination has no outbox.
+        ConfigurationError: if the destination has no outbox, or a secret is empty.
     """
+    secrets = {
+        "webhook_secret": webhook_secret,
+        "bearer_token": bearer_token,
+        "postback_secret": postback_secret,
+        "console_token": console_token,
+    }
+    empty = [Problem(name, "is empty") for name, value in secrets.items() if value == ""]
+    if empty:
+        raise ConfigurationError(empty)
     status = CountedStatus(destination.outbox)
     metrics = Metrics(destination, tracking, status)
     commit = GroupCommit(destination.enqueue_many)
@@ -107,8 +117,6 @@ def _answering(name: str, endpoint: Endpoint, metrics: Metrics) -> Endpoint:
     async def answer(request: Request) -> Response:
         began = time.perf_counter()
         try:
-            if request.method == "HEAD" and name == "postback":
-                raise Refusal(405, "a postback is a GET or a POST", headers={"Allow": "GET, POST"})
             response = await endpoint(request)
         except Refusal as refusal:
             response = refusal.answer()

@@ -54,6 +54,8 @@ class PostbackReceiver:
         Raises:
             Refusal: if it is not taken.
         """
+        if request.method == "HEAD":  # Starlette lets it in with GET
+            raise Refusal(405, "a postback is a GET or a POST", headers={"Allow": "GET, POST"})
         given = request.path_params["secret"].encode("utf-8", "surrogatepass")
         wanted = (self._secret or "").encode()
         if not hmac.compare_digest(given, wanted) or not wanted or self.commit is None:
