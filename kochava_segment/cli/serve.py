@@ -72,9 +72,7 @@ _PATH = Kind(_in_a_path, str.strip, "TEXT")
 class _Port(click.IntRange):
     """A port. Kubernetes sets KOCHAVA_SEGMENT_PORT to an URL where a service has our name."""
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, str) and "://" in value:
             return _DEFAULT_PORT
         return super().convert(value, param, ctx)
@@ -129,13 +127,15 @@ def serve(
         raise click.UsageError(
             "--postback-secret and --segment-write-key go together: postbacks go to Segment"
         )
-    hooks, modules = _with_extra()
+    modules = _with_extra()
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s"
     )
     with ExitStack() as stack:
         # Closed in this order: what comes, before that to which it goes.
-        destination = stack.enter_context(load(hooks=hooks))
+        destination = stack.enter_context(
+            load(hooks=(LoggingHook(), modules.running.prometheus_hook()))
+        )
         if destination.options.outbox is None:
             raise click.UsageError("--outbox is missing: messages are stored there before they go")
         bound = _bound(modules, host, port)
@@ -150,8 +150,8 @@ def serve(
             settings["console_token"] = secrets.token_urlsafe(24)
             click.echo(f"the console's token is {settings['console_token']}", err=True)
         app = modules.create_app(destination, tracking=tracking, **settings)
-        url = modules.url_of(bound, host)
-        modules.serve(app, bound, lambda: click.echo(f"listening on {url}"))
+        url = modules.running.url_of(bound, host)
+        modules.running.serve(app, bound, lambda: click.echo(f"listening on {url}"))
 
 
 def _check_exposure(
@@ -177,38 +177,24 @@ class _Modules:
     """What the extra `server` brings."""
 
     def __init__(self) -> None:
-        from kochava_segment.server import create_app  # noqa: PLC0415  # it needs the extra
-        from kochava_segment.server.running import bind, serve, url_of  # noqa: PLC0415
+        from kochava_segment.server import create_app, running  # noqa: PLC0415  # needs the extra
 
-        self.create_app, self.bind, self.serve, self.url_of = create_app, bind, serve, url_of
+        self.create_app, self.running = create_app, running
 
 
-def _with_extra() -> tuple[tuple[Any, ...], _Modules]:
+def _with_extra() -> _Modules:
     try:
-        from prometheus_client import (  # noqa: PLC0415  # it needs the extra
-            CollectorRegistry,
-            GCCollector,
-            PlatformCollector,
-            ProcessCollector,
-        )
-
-        from kochava_segment.delivery.prometheus import PrometheusHook  # noqa: PLC0415
-
-        modules = _Modules()
+        return _Modules()
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _NEEDS:
             raise
         detail = "serve needs an extra: pip install 'kochava-segment[cli,server]'"
         raise click.ClickException(detail) from None
-    registry = CollectorRegistry()
-    for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=registry)
-    return (LoggingHook(), PrometheusHook(registry)), modules
 
 
 def _bound(modules: _Modules, host: str, port: int) -> Any:
     try:
-        return modules.bind(host, port)
+        return modules.running.bind(host, port)
     except OSError as error:
         detail = f"--host {host} --port {port} cannot be listened on: {error.strerror}"
         raise click.ClickException(detail) from None

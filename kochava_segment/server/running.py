@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import uvicorn
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from starlette.applications import Starlette
 
+from kochava_segment.delivery.prometheus import PrometheusHook
 from kochava_segment.server.http_protocol import PatientProtocol
 
 IDLE_TIMEOUT = 75
@@ -17,6 +19,15 @@ IDLE_TIMEOUT = 75
 
 _MOST_AT_ONCE = 1_000  # connections; the rest is answered 503
 _LAST_ANSWERS = 15  # seconds for what is being answered when a signal comes
+
+
+def prometheus_hook() -> PrometheusHook:
+    """A hook with a registry of its own, in which the process's own metrics are as well."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return PrometheusHook(registry)
 
 
 def bind(host: str, port: int) -> socket.socket:
