@@ -20,14 +20,15 @@ MODULES = {
 # From the front door inwards; a room may import those of its own floor and of the floors below.
 FLOORS = (
     ("__main__",),
-    ("cli", "server", "testing"),
+    ("cli", "testing"),
+    ("server",),
     ("emulator", "segment", "beam"),
     ("destination",),
     ("durable",),
     ("mapping", "delivery"),
     ("options", "outcome"),
     ("option_kinds", "request"),
-    ("errors", "names"),
+    ("errors", "json_codec", "names"),
 )
 # `options` has options of these types; they are delivery's ground floor and import nothing above.
 OPTIONS_OF_DELIVERY = {
@@ -51,7 +52,7 @@ OPTIONAL = {
     "prometheus_client": {"delivery", "server"},
     "aiohttp": {"delivery"},
     "pycurl": {"delivery"},
-    "orjson": {"mapping"},
+    "orjson": {"json_codec"},
 }
 BASE = {"attr", "attrs", "certifi", "requests", "typing_extensions", "urllib3"}  # some by requests
 
