@@ -151,6 +151,7 @@ def test_what_is_no_attribution(attribution, path):
     with pytest.raises(InvalidEventPayload) as caught:
         destination.apple_search_ads_context(attribution)
     assert [problem.path for problem in caught.value.problems] == [path]
+    assert caught.value.problems[0].detail.startswith("must be")
 
 
 def test_booleans_are_text():

@@ -316,6 +316,19 @@ def test_reserved_keys_are_renamed(told_by):
     assert sorted(warned) == sorted(("reserved-key", f"properties.{key}") for key in reserved)
 
 
+@pytest.mark.parametrize(
+    ("properties", "end"),
+    [
+        ({"source": "a"}, "it was renamed to it"),
+        ({"source": "a", "segment_source": "b"}, "it was left out, since that name is taken"),
+    ],
+)
+def test_the_warning_of_a_reserved_key_says_what_became_of_it(map_with, properties, end):
+    (warning,) = map_with(event("Level Up", properties)).warnings
+    assert warning.detail.endswith(end)
+    assert "segment_source" in warning.detail
+
+
 def test_a_reserved_key_does_not_overwrite_its_new_name(told_by):
     data, _, warned = told_by(event("Level Up", {"source": "a", "segment_source": "b"}))
     assert data == {"segment_source": "b"}
@@ -384,6 +397,14 @@ def test_personal_properties_that_are_allowed_by_name_go(event_data_of):
         "contact": "ann@mail.example",
         "emails": ["ann@mail.example", "x"],
     }
+
+
+def test_personal_values_inside_objects_are_allowed_by_their_own_name(told_by):
+    address = "ann@mail.example"
+    message = event("Level Up", {"a": {"contact": address, "emails": [address], "other": address}})
+    data, _, warned = told_by(message, allow_properties=["a", "contact", "emails"])
+    assert data == {"a": {"contact": address, "emails": [address]}}
+    assert warned == [("pii-property", "properties.a.other")]
 
 
 def test_name_is_a_person_s_on_a_sign_up_and_a_product_s_elsewhere(told_by):

@@ -203,6 +203,47 @@ def test_the_source_of_a_trait_named_like_the_user_id(sources_of):
     assert sources["data.user_id"] == ("traits.user_id",)
 
 
+def found_at(payload, path):
+    """What stands at a path whose keys have no dots, but for Apple's version."""
+    for key in path.replace("Version3.1", "Version3-1").split("."):
+        payload = payload[key.replace("Version3-1", "Version3.1")]
+    return payload
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        ios(event="Order Completed", properties={"revenue": 5, "source": "a", "email": "b"}),
+        ios(
+            event="Application Installed",
+            context__campaign={"provider": "Apple", "source": "iAd", "id": "77"},
+            integrations={"Kochava": {"app_guid": "koown", "gdpr_privacy_consent": {"a": 1}}},
+        ),
+        ios(type="identify", traits={"loyal": True}, context__personas__computation_key="loyal"),
+    ],
+    ids=lambda message: message.get("event"),
+)
+def test_every_field_has_the_value_that_is_sent_and_a_rule(explain_with, message):
+    explanation = explain_with(message)
+    for field in explanation.fields:
+        assert field.value == found_at(explanation.request.payload, field.field)
+        assert field.rule.endswith(".")
+        assert not field.rule.isupper()
+
+
+def test_rules_are_those_of_the_field(explain_with):
+    message = ios(event="Order Completed", properties={"revenue": 5, "source": "a"})
+    rules = {field.field: field.rule for field in explain_with(message).fields}
+    assert rules["data.event_data.price"].startswith("properties.price, else properties.revenue")
+    assert "USD" in rules["data.event_data.currency"]
+    assert rules["data.event_data.currency"] == rules["data.currency"]
+    assert "reserves" in rules["data.event_data.segment_source"]
+    assert "16 hex digits" in rules["data.device_ids.idfa"]
+    link = {field.field: field.rule for field in explain_with(ios(type="identify")).fields}
+    assert link["device_id.idfa"] == rules["data.device_ids.idfa"]
+    assert link["data.user_id"] == "The message's userId."
+
+
 def test_every_field_has_a_rule_and_its_value(explain_with):
     explanation = explain_with(ios(event="Order Completed", properties={"revenue": 5}))
     assert all(field.rule.endswith(".") for field in explanation.fields)

@@ -1,5 +1,8 @@
 """Kochava's install postback to Segment's Install Attributed."""
 
+import hashlib
+import time
+
 import attrs
 import pytest
 
@@ -222,6 +225,27 @@ def test_message_id_is_that_of_the_parameters_whatever_their_order():
     assert len(first) == len("kochava-") + 64
 
 
+def test_message_id_stays_the_same_from_version_to_version():
+    postback = {"adid": "A", "Network_Name": "Net"}
+    # sha256 of [["adid","A"],["network_name","Net"]]
+    digest = hashlib.sha256(b'[["adid","A"],["network_name","Net"]]').hexdigest()
+    assert destination.install_attribution(postback)["messageId"] == f"kochava-{digest}"
+
+
+def test_a_postback_about_a_user_alone_has_no_device():
+    assert destination.install_attribution({"user_id": "u-42"})["context"] == {}
+
+
+def test_the_time_zone_of_the_machine_does_not_matter(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        assert attributed()["timestamp"] == "2026-03-20T18:06:56Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_true_and_false_are_text():
     assert attributed(site_id=True)["properties"]["campaign"]["content"] == "true"
 
@@ -247,6 +271,7 @@ def test_what_is_no_postback(postback, path):
     with pytest.raises(InvalidEventPayload) as caught:
         destination.install_attribution(postback)
     assert [problem.path for problem in caught.value.problems] == [path]
+    assert caught.value.problems[0].detail.startswith(("must be", "is not valid Unicode"))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +282,7 @@ def test_installs_go_by_these_names(event):
 
 
 def test_postbacks_of_other_events_are_not_supported():
-    with pytest.raises(EventNotSupported):
+    with pytest.raises(EventNotSupported, match="this postback is about an event"):
         attributed(event_name="Purchase")
 
 

@@ -171,6 +171,17 @@ def test_endless_text_that_is_nearly_an_e_mail_address_takes_no_time(map_with):
     assert map_with(ios(properties={"a": almost})).warnings == ()
 
 
+def test_what_is_left_out_of_an_sdk_s_own_classes_names_its_path(map_with):
+    properties = {"a": Ratio("nan"), "b": Name("ann@mail.example"), "c": Count(2**1024)}
+    request = map_with(ios(properties=properties))
+    assert request.payload["data"]["event_data"] == {}
+    assert [(warning.code, warning.field) for warning in request.warnings] == [
+        ("not-finite", "properties.a"),
+        ("pii-property", "properties.b"),
+        ("not-finite", "properties.c"),
+    ]
+
+
 def test_thousands_of_problems_are_told_once_each(map_with):
     with pytest.raises(InvalidEventPayload) as caught:
         map_with(ios(properties={"a": [b""] * 20_000}))
