@@ -33,7 +33,7 @@ from kochava_segment.outcome import Outcome
 
 _GROUP = 500
 _LOOK_EVERY = 0.2  # seconds
-_COUNT_EVERY = 2.0  # seconds; counting a million takes a while
+_COUNT_EVERY = 1.0  # seconds; seldomer where there is much to count
 _STARTED_WITHIN = 30.0  # seconds
 
 
@@ -53,8 +53,10 @@ def send_through_outbox(
         count_at = 0.0
         while not stop.stopped and has_pending(box):
             if time.monotonic() >= count_at:
+                began = time.monotonic()
                 report.sending(count_pending(box))
-                count_at = time.monotonic() + _COUNT_EVERY
+                took = time.monotonic() - began
+                count_at = time.monotonic() + max(_COUNT_EVERY, 20 * took)
             time.sleep(_LOOK_EVERY)
         destination.stop_relay(LAST_POSTS)
         status = outbox_status(box)

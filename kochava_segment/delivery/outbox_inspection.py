@@ -398,6 +398,8 @@ def salvage(path: str | Path) -> Iterator[dict[str, Any]]:
     uri = f"{Path(path).resolve().as_uri()}?mode=ro"
     with closing(sqlite3.connect(uri, uri=True)) as connection:
         connection.text_factory = _readable_text
+        # Without this, SQLite reads nothing at all of a file that was cut off.
+        connection.execute("PRAGMA writable_schema=1")
         last, number, failures = _last_number(connection), 1, 0
         while number <= last and failures < _GIVE_UP_AFTER:
             following = min(number + _AT_ONCE, last + 1)
@@ -430,8 +432,8 @@ def _last_number(connection: sqlite3.Connection) -> int:
         return max(claims)
     last = 0
     with contextlib.suppress(sqlite3.Error):
-        for (last,) in connection.execute("SELECT id FROM body ORDER BY id"):
-            pass
+        for (number,) in connection.execute("SELECT id FROM body ORDER BY id"):
+            last = number  # until a page that cannot be read
     return last + _BEYOND_THE_READABLE if last else 0
 
 

@@ -7,27 +7,40 @@ from collections.abc import Mapping
 from kochava_segment.emulator.advice_rules import ADVICE_RULES
 from kochava_segment.emulator.body_rules import BODY_RULES
 from kochava_segment.emulator.data_rules import DATA_RULES
+from kochava_segment.emulator.deletion_rules import DELETION_RULES
 from kochava_segment.emulator.http_rules import HTTP_RULES
-from kochava_segment.emulator.rule import ALL, APPLIES_TO, Complaint, Rule, Sent
+from kochava_segment.emulator.rule import (
+    ALL,
+    APPLIES_TO,
+    DELETION,
+    LINK,
+    TRACK,
+    Complaint,
+    Rule,
+    Sent,
+)
 
-RULES: tuple[Rule, ...] = (*HTTP_RULES, *DATA_RULES, *ADVICE_RULES, *BODY_RULES)
+RULES: tuple[Rule, ...] = (*HTTP_RULES, *DATA_RULES, *ADVICE_RULES, *BODY_RULES, *DELETION_RULES)
 
-IDENTITY_LINK_KIND = "identity link"
+(IDENTITY_LINK_KIND,) = LINK
+(DELETION_KIND,) = DELETION
 
 _RULES_OF: Mapping[str, tuple[Rule, ...]] = {
-    kind: tuple(rule for rule in RULES if kind in rule.applies_to) for kind in ALL
+    kind: tuple(rule for rule in RULES if kind in rule.applies_to) for kind in (*ALL, *DELETION)
 }
 
 
-def check(sent: Sent, *, identity_link: bool) -> tuple[Complaint, ...]:
+def check(sent: Sent, kind: str | None = None) -> tuple[Complaint, ...]:
     """All complaints about a request that came with an object for its body.
 
     Args:
         sent: The request.
-        identity_link: It came to the IdentityLink endpoint.
+        kind: `IDENTITY_LINK_KIND` or `DELETION_KIND` where its path says that it is one; its body
+            tells the others apart.
     """
-    action = IDENTITY_LINK_KIND if identity_link else sent.payload.get("action")
-    kind = action if isinstance(action, str) and action in _RULES_OF else "unknown"
+    if kind is None:
+        action = sent.payload.get("action")
+        kind = action if isinstance(action, str) and action in TRACK else "unknown"
     return tuple(
         rule.complaint(path, detail) for rule in _RULES_OF[kind] for path, detail in rule.find(sent)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kochava_segment.emulator.rule import (
     AUTHENTICATION,
+    DATA_SUBJECT,
     EVENT_SETUP,
     HTTP,
     IDENTITY_LINK,
@@ -24,8 +25,9 @@ UNKNOWN_PATH = Rule(
     "unknown-path",
     "error",
     HTTP,
-    "The path must be `/track/json` or `/v1/cpi/identityLink.php` (404)",
-    f"{EVENT_SETUP}; {IDENTITY_LINK}",
+    "The path must be `/track/json`, `/v1/cpi/identityLink.php` or "
+    "`/accounts/NUMBER[/apps/NUMBER]/privacy/scrub` (404)",
+    f"{EVENT_SETUP}; {IDENTITY_LINK}; {DATA_SUBJECT}",
 )
 WRONG_METHOD = Rule("wrong-method", "error", HTTP, "The method must be POST (405)", EVENT_SETUP)
 NO_LENGTH = Rule(

@@ -19,6 +19,7 @@ INSTALL_SETUP = "Install Notification Setup"
 NO_USER_AGENT = "S2S without Device UA"
 AUTHENTICATION = "Kochava Install Authentication Integration"
 IDENTITY_LINK = "IdentityLink Setup"
+DATA_SUBJECT = "Data Subject Request"
 SENDERS = "no article; seen in other senders"
 INFERRED = "no article; a conclusion from the others"
 
@@ -29,6 +30,7 @@ UPDATE = ("update",)
 DEVICE = ("event", "install")
 TRACK = ("event", "install", "update", "unknown")
 LINK = ("identity link",)
+DELETION = ("deletion",)
 ALL = (*TRACK, *LINK)
 HTTP = ("HTTP",)
 
@@ -39,6 +41,7 @@ APPLIES_TO = {
     DEVICE: "events, installs",
     TRACK: "/track/json",
     LINK: "IdentityLinks",
+    DELETION: "data subject requests",
     ALL: "every body",
     HTTP: "every request",
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
+from uuid import uuid4
 
 from attrs import field, frozen
 from typing_extensions import Self
@@ -22,7 +23,8 @@ from kochava_segment.delivery.signing import (
 )
 from kochava_segment.emulator import faults as fault_names
 from kochava_segment.emulator import http_rules as http
-from kochava_segment.emulator.checks import check
+from kochava_segment.emulator.checks import DELETION_KIND, IDENTITY_LINK_KIND, check
+from kochava_segment.emulator.deletion_rules import DELETION_PATH, NO_KEY
 from kochava_segment.emulator.faults import FaultChooser, Faults
 from kochava_segment.emulator.http_server import Server
 from kochava_segment.emulator.rule import Complaint, Rule, Sent
@@ -36,6 +38,7 @@ _STATUS_OF = {
     http.NO_LENGTH: 411,
     http.TOO_LARGE: 413,
     http.BAD_SIGNATURE: 401,
+    NO_KEY: 401,
 }
 
 
@@ -257,7 +260,7 @@ class KochavaEmulator:
             )
         )
         if success:
-            return status, b'{"success":"1"}'
+            return status, _accepted(path)
         told = fault.isdecimal() or not errors
         return status, _refusal("the emulator was told to fail" if told else str(errors[0]))
 
@@ -302,14 +305,16 @@ class KochavaEmulator:
     def _check(
         self, method: str, path: str, headers: dict[str, str], body: bytes | Rule
     ) -> tuple[Any, tuple[Complaint, ...]]:
-        if path not in (TRACK_PATH, IDENTITY_LINK_PATH):
+        kind = _kind_of(path)
+        if kind is None and path != TRACK_PATH:
             return None, (http.UNKNOWN_PATH.complaint("url", "is not a path of Kochava's"),)
         if method != "POST":
             return None, (http.WRONG_METHOD.complaint("method", "must be POST"),)
         if isinstance(body, Rule):
             return None, (body.complaint("body", body.checks),)
         folded = {name.casefold(): value for name, value in headers.items()}
-        if not self._is_signed_well(folded, body):
+        # Data subject requests are authenticated in another way.
+        if kind != DELETION_KIND and not self._is_signed_well(folded, body):
             detail = "must have the right Kochava-Api-Key and Kochava-Auth-Token"
             return None, (http.BAD_SIGNATURE.complaint("headers", detail),)
         try:
@@ -320,12 +325,13 @@ class KochavaEmulator:
             detail = "must be one object: there is no batch form"
             return payload, (http.NOT_AN_OBJECT.complaint("body", detail),)
         signed = self._credentials is not None or API_KEY_HEADER.casefold() in folded
+        misplaced = () if kind == DELETION_KIND else tuple(self._misplaced(payload))
         sent = Sent.of(payload, headers, body, signed=signed)
-        complaints = check(sent, identity_link=path == IDENTITY_LINK_PATH)
+        complaints = check(sent, kind)
         if folded.get("content-type", "").partition(";")[0].strip() != "application/json":
             detail = "should be application/json"
             complaints += (http.CONTENT_TYPE.complaint("headers.Content-Type", detail),)
-        return payload, (*complaints, *self._misplaced(payload))
+        return payload, (*complaints, *misplaced)
 
     def _misplaced(self, payload: dict[str, Any]) -> Iterator[Complaint]:
         """What is wrong with a request for this emulator alone."""
@@ -348,6 +354,20 @@ class KochavaEmulator:
             hmac.compare_digest(headers.get(name.casefold(), "").encode(), wanted[name].encode())
             for name in (API_KEY_HEADER, AUTH_TOKEN_HEADER)
         )
+
+
+def _kind_of(path: str) -> str | None:
+    """What a path says of the kind of a request."""
+    if path == IDENTITY_LINK_PATH:
+        return IDENTITY_LINK_KIND
+    return DELETION_KIND if DELETION_PATH.fullmatch(path) else None
+
+
+def _accepted(path: str) -> bytes:
+    if _kind_of(path) != DELETION_KIND:
+        return b'{"success":"1"}'
+    job = {"job_status": "queued", "job_id": str(uuid4())}
+    return json.dumps({"status": "OK", "response": "200", **job}).encode()
 
 
 def _refusal(error: str) -> bytes:

@@ -5,6 +5,7 @@ import json
 from tests.messages import IDFA, IDFV, MISSING, changed
 
 TRACK, LINK = "/track/json", "/v1/cpi/identityLink.php"
+DELETION = "/accounts/7/apps/9/privacy/scrub"
 HEADERS = {"Content-Type": "application/json"}
 
 _DATA = {
@@ -25,12 +26,13 @@ _BASES = {
     },
     "install": {**_ROOT, "action": "install", "app_ver": "3.2.1", "data": _DATA},
     "update": {**_ROOT, "action": "update", "data": {"idfa": IDFA}},
+    "deletion": {"device_ids": [{"id_type": "idfa", "id_value": IDFA}]},
     "link": {"kochava_app_id": "koapp", "device_id": {"idfa": IDFA}, "data": {"user_id": "u-42"}},
 }
 
 
 def payload(kind, **changes):
-    """An event, install, update or link, changed as in `tests.messages`."""
+    """An event, install, update, link or deletion, changed as in `tests.messages`."""
     return changed(_BASES[kind], **changes)
 
 
@@ -39,7 +41,7 @@ def body(kind, **changes):
 
 
 def path_of(kind):
-    return LINK if kind == "link" else TRACK
+    return {"link": LINK, "deletion": DELETION}.get(kind, TRACK)
 
 
-__all__ = ["HEADERS", "LINK", "MISSING", "TRACK", "body", "path_of", "payload"]
+__all__ = ["DELETION", "HEADERS", "LINK", "MISSING", "TRACK", "body", "path_of", "payload"]

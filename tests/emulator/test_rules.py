@@ -7,7 +7,7 @@ import pytest
 from kochava_segment.delivery.signing import Credentials, auth_headers
 from kochava_segment.emulator import KochavaEmulator, rules_table
 from kochava_segment.emulator.checks import RULES
-from tests.emulator.requests import HEADERS, LINK, MISSING, TRACK, body, path_of
+from tests.emulator.requests import DELETION, HEADERS, LINK, MISSING, TRACK, body, path_of
 from tests.messages import IDFA, IDFV
 
 _KEYS = {f"k{number}": number for number in range(17)}
@@ -137,6 +137,28 @@ def test_a_rule_is_broken_there_and_only_there(code, kind, path, breaks, keeps):
     assert code not in complaints(body(kind, **keeps), path=path_of(kind))
 
 
+@pytest.mark.parametrize(
+    ("ids", "path"),
+    [
+        ([], "device_ids"),
+        ({"idfa": IDFA}, "device_ids"),
+        ([{"id_type": "idfa"}], "device_ids[0].id_value"),
+        ([{"id_type": " ", "id_value": IDFA}], "device_ids[0].id_type"),
+        ([{"id_type": "idfa", "id_value": IDFA}, IDFV], "device_ids[1].id_value"),
+    ],
+)
+def test_the_ids_of_a_data_subject_request(ids, path):
+    headers = {**HEADERS, "Authentication-Key": "account-key"}
+    found = complaints(body("deletion", device_ids=ids), path=DELETION, headers=headers)
+    assert found["bad-deletion-ids"].path == path
+
+
+def test_a_data_subject_request_has_no_other_fields():
+    headers = {**HEADERS, "Authentication-Key": "account-key"}
+    found = complaints(body("deletion", action="event"), path=DELETION, headers=headers)
+    assert list(found) == ["unknown-deletion-field"]
+
+
 @pytest.mark.parametrize(("code", "breaks", "keeps"), _SIGNED)
 def test_rules_of_signed_bodies_are_for_signed_bodies(code, breaks, keeps):
     signed = {**HEADERS, "Kochava-Api-Key": "KEY"}
@@ -197,6 +219,31 @@ def test_other_apps_are_refused_when_apps_are_set():
     assert _status(body("event", kochava_app_id=7), app_guids={"koapp"}) == (400, ["bad-app-id"])
 
 
+@pytest.mark.parametrize("path", [DELETION, "/accounts/7/privacy/scrub"])
+def test_a_data_subject_request_has_a_key_and_an_answer_of_its_own(path):
+    kochava = KochavaEmulator(
+        require_install=True, app_guids={"koapp"}, api_key="K", api_secret="s"
+    )
+    headers = {**HEADERS, "authentication-key": "account-key"}
+    status, answer = kochava.judge("POST", path, headers, body("deletion"), "ok")
+    assert kochava.complaints == ()
+    assert status == 200
+    answer = json.loads(answer)
+    assert (answer["status"], answer["response"], answer["job_status"]) == ("OK", "200", "queued")
+    assert answer["job_id"]
+
+
+def test_a_data_subject_request_without_a_key_is_refused():
+    assert _status(body("deletion"), path=DELETION) == (401, ["no-authentication-key"])
+    blank = {**HEADERS, "Authentication-Key": " "}
+    assert _status(body("deletion"), path=DELETION, headers=blank)[0] == 401
+
+
+@pytest.mark.parametrize("path", ["/accounts/x/privacy/scrub", "/accounts/7/apps//privacy/scrub"])
+def test_the_numbers_of_accounts_and_apps_are_numbers(path):
+    assert _status(body("deletion"), path=path) == (404, ["unknown-path"])
+
+
 def test_the_install_has_to_come_first_when_asked_for():
     kochava = KochavaEmulator(require_install=True)
 
@@ -222,6 +269,7 @@ def test_every_rule_has_a_case():
     over_http = {
         "malformed-http", "unknown-path", "wrong-method", "no-length", "too-large", "bad-signature",
         "not-json", "not-an-object", "foreign-app", "no-install", "content-type", "query",
+        "no-authentication-key", "bad-deletion-ids", "unknown-deletion-field",
     }  # fmt: skip
     cases = {case[0] for case in CASES} | {case[0] for case in _SIGNED}
     assert {rule.code for rule in RULES} == over_http | cases
