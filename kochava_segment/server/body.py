@@ -71,7 +71,8 @@ async def _read(request: Request, inflate: Any, limit: int) -> Body:
             if len(content) > limit:
                 raise _too_large(limit)
     if inflate is None:
-        return Body(bytes(sent), bytes(sent))
+        whole = bytes(sent)
+        return Body(whole, whole)
     if not inflate.eof:
         raise Refusal(400, "the gzip data breaks off")
     return Body(bytes(content), bytes(sent))
