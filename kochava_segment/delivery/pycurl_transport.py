@@ -173,7 +173,8 @@ class _Handle:
 
         libcurl does not look in the first second, and would send the request into the void.
         """
-        return self._socket >= 0 and wait_for_read(self._socket, timeout=0)
+        # It asks for a socket, and needs no more of it than its number.
+        return self._socket >= 0 and wait_for_read(self._socket, timeout=0)  # type: ignore[arg-type]
 
     def _write(self, data: bytes) -> int | None:
         room = MAX_ANSWER_BYTES - len(self._body)

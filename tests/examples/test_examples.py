@@ -153,5 +153,7 @@ def test_the_tested_mapping_passes_its_tests():
 
 
 def test_every_example_is_run_here():
-    run = {"backend_call", "flask_app", "fastapi_app", "metrics_hook", "my_mapping"}
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == run | {"test_my_mapping"}
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    names = [path.stem for path in EXAMPLES.glob("*.py")]
+    assert len(names) > 5
+    assert [name for name in names if name not in tests] == []
