@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from attrs import field, frozen
+
+from kochava_segment import json_codec
 
 
 @frozen
@@ -54,5 +55,5 @@ class KochavaRequest:
     @property
     def payload(self) -> dict[str, Any]:
         """The body, decoded: a new dict at each call."""
-        payload: dict[str, Any] = json.loads(self.body)
+        payload: dict[str, Any] = json_codec.decode(self.body)
         return payload

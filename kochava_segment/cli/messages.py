@@ -18,6 +18,7 @@ from attrs import frozen
 
 from kochava_segment.cli.documents import Lines, documents
 from kochava_segment.errors import InvalidEventPayload, Problem
+from kochava_segment.json_codec import decode_with
 from kochava_segment.mapping.paths import join
 
 STDIN = "-"
@@ -87,7 +88,7 @@ def _entries(line: int, document: bytes | str, file: str | None) -> Iterator[Ent
         yield Entry(line=line, file=file, text="", error=_unreadable(document))
         return
     try:
-        messages = _parsed(document.decode("utf-8"))
+        messages = _parsed(document)
     except InvalidEventPayload as error:
         problem = error
     except UnicodeDecodeError as error:
@@ -106,11 +107,12 @@ def _entries(line: int, document: bytes | str, file: str | None) -> Iterator[Ent
     yield Entry(line=line, file=file, text=text, error=problem)
 
 
-def _parsed(text: str) -> list[Any]:
+def _parsed(document: bytes) -> list[Any]:
     """What stands on a line: one document, or several objects without anything between them."""
     try:
-        return [_DECODER.decode(text)]
+        return [decode_with(_DECODER, document)]
     except json.JSONDecodeError as error:
+        text = error.doc
         # Some pipelines write objects so. Anything else after a document is a broken one.
         if error.msg != "Extra data" or text[error.pos] != "{":
             raise

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kochava_segment import json_codec
 from kochava_segment.errors import EventNotSupported, FilterReason
 from kochava_segment.mapping.device import data_block
 from kochava_segment.mapping.event import event_fields, kochava_event_name
@@ -30,19 +30,6 @@ _UNSUPPORTED_TYPES = frozenset({"group", "alias", "delete"})
 def path_of(action: str) -> str:
     """The path, below the endpoint, of requests of an action."""
     return IDENTITY_LINK_PATH if action == "identity_link" else TRACK_PATH
-
-
-def _encoder(*, ascii_only: bool) -> json.JSONEncoder:
-    return json.JSONEncoder(
-        ensure_ascii=ascii_only,
-        check_circular=False,  # payloads are made here, of copies
-        allow_nan=False,
-        separators=(",", ":"),
-    )
-
-
-_COMPACT = _encoder(ascii_only=False)
-_COMPACT_ASCII = _encoder(ascii_only=True)
 
 
 def map_message(raw: Mapping[str, Any], options: Options) -> KochavaRequest:
@@ -201,9 +188,10 @@ def _request(
 def encode(payload: dict[str, Any], *, signed: bool) -> bytes:
     """Encode a payload: compact UTF-8, or for signing the bytes that PHP would give for it."""
     if not signed:
-        return _COMPACT.encode(payload).encode()
+        return json_codec.encode(payload)
     # PHP escapes slashes, which occur in strings only, and cannot tell {} from [].
-    return _COMPACT_ASCII.encode(_without_empty_objects(payload)).replace("/", "\\/").encode()
+    encoded = json_codec.encode(_without_empty_objects(payload), ascii_only=True)
+    return encoded.replace(b"/", b"\\/")
 
 
 def _without_empty_objects(value: Any) -> Any:
