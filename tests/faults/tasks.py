@@ -11,6 +11,8 @@ from kochava_segment import KochavaDestination
 from tests.faults.traffic import message
 
 _folder = Path(os.environ["BROKER_FOLDER"])
+for name in ("queue", "processed", "control"):
+    (_folder / name).mkdir(exist_ok=True)
 app = Celery("tasks", broker="filesystem://")
 app.conf.broker_transport_options = {
     name: str(_folder / folder)
@@ -24,14 +26,13 @@ app.conf.broker_transport_options = {
 destination = KochavaDestination.from_env()
 
 
-@app.task
+@app.task(name="enqueue")
 def enqueue(number):
     """Enqueue the message of a number."""
     destination.enqueue(message(number))
 
 
 if __name__ == "__main__":
-    (_folder / "queue").mkdir(exist_ok=True)
     for number in range(1, 41):
         enqueue.delay(number)
 else:
