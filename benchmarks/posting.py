@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, Literal
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -97,6 +98,23 @@ def adapter_send(requests_: Sequence[KochavaRequest], pool_size: int) -> Iterato
 
     yield post
     adapter.close()
+
+
+TRANSPORTS: tuple[Literal["requests", "pycurl"], ...] = (
+    ("requests", "pycurl") if find_spec("pycurl") else ("requests",)
+)
+
+
+@contextmanager
+def destinations(endpoint: str) -> Iterator[dict[str, KochavaDestination]]:
+    """A destination for each transport that is installed."""
+    made: dict[str, KochavaDestination] = {
+        name: KochavaDestination("koexample", endpoint=endpoint, transport=name)
+        for name in TRANSPORTS
+    }
+    yield made
+    for destination in made.values():
+        destination.close()
 
 
 def _check(answer: requests.Response) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
 from benchmarks.case import Case, Contender
-from benchmarks.posting import adapter_send, in_threads, mapped, messages, session_post
+from benchmarks.posting import (
+    adapter_send,
+    destinations,
+    in_threads,
+    mapped,
+    messages,
+    session_post,
+)
 from benchmarks.sink import running_sink
 from kochava_segment import KochavaDestination, OutcomeKind
 
@@ -21,13 +29,16 @@ def case(*, quick: bool) -> Iterator[Case]:
     """The case."""
     with ExitStack() as stack:
         sink = stack.enter_context(running_sink())
-        kochava = stack.enter_context(KochavaDestination("koexample", endpoint=sink.url))
+        by_transport = stack.enter_context(destinations(sink.url))
         by_session = stack.enter_context(session_post())
-        raw, requests = messages(_BODIES), mapped(kochava, _BODIES)
+        raw, requests = messages(_BODIES), mapped(by_transport["requests"], _BODIES)
         by_adapter = stack.enter_context(adapter_send(requests, _THREADS))
-        ways = {
-            "send_many(messages)": lambda count: _send_many(kochava, raw, count),
-            "send_many(requests)": lambda count: _send_many(kochava, requests, count),
+        ways: dict[str, Callable[[int], None]] = {
+            f"send_many({what}), {name}": partial(_send_many, kochava, items)
+            for name, kochava in by_transport.items()
+            for what, items in (("messages", raw), ("requests", requests))
+        }
+        ways |= {
             "Session.post": lambda count: in_threads(by_session, requests, _THREADS, count),
             "HTTPAdapter.send": lambda count: in_threads(by_adapter, requests, _THREADS, count),
         }

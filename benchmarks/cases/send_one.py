@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
 from benchmarks.case import Case, Contender
-from benchmarks.posting import adapter_send, mapped, messages, session_post
+from benchmarks.posting import adapter_send, destinations, mapped, messages, session_post
 from benchmarks.sink import running_sink
-from kochava_segment import KochavaDestination
 
 _BODIES = 200
 
@@ -20,13 +20,16 @@ def case(*, quick: bool) -> Iterator[Case]:
     """The case."""
     with ExitStack() as stack:
         sink = stack.enter_context(running_sink())
-        kochava = stack.enter_context(KochavaDestination("koexample", endpoint=sink.url))
+        by_transport = stack.enter_context(destinations(sink.url))
         by_session = stack.enter_context(session_post())
-        raw, requests = messages(_BODIES), mapped(kochava, _BODIES)
+        raw, requests = messages(_BODIES), mapped(by_transport["requests"], _BODIES)
         by_adapter = stack.enter_context(adapter_send(requests, 1))
-        ways = {
-            "send(message)": lambda count: _each(kochava.send, raw, count),
-            "send(request)": lambda count: _each(kochava.send, requests, count),
+        ways: dict[str, Callable[[int], None]] = {
+            f"send({what}), {name}": partial(_each, kochava.send, items)
+            for name, kochava in by_transport.items()
+            for what, items in (("message", raw), ("request", requests))
+        }
+        ways |= {
             "Session.post": lambda count: _each(by_session, requests, count),
             "HTTPAdapter.send": lambda count: _each(by_adapter, requests, count),
         }
