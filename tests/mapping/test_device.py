@@ -139,6 +139,7 @@ def test_att(map_with, fields, options, att, warned):
     request = map_with(message)
     assert request.payload["data"]["app_tracking_transparency"] == {"att": att}
     assert [warning.code for warning in request.warnings] == warned
+    assert {warning.field for warning in request.warnings} <= {"context.device.trackingStatus"}
 
 
 def test_att_details_come_in_both_spellings(data_of):
@@ -185,6 +186,14 @@ def test_gdpr_consent_of_the_message_goes_as_it_is(data_of, name):
         context__consent__categoryPreferences=CONSENT, **{f"integrations__Kochava__{name}": own}
     )
     assert data_of(message, ad_user_data_consent="Ads")["gdpr_privacy_consent"] == own
+
+
+def test_what_is_left_out_of_gdpr_consent_names_its_path(map_with):
+    own = {"gdpr_applies": 1, "odd": float("nan")}
+    request = map_with(ios(integrations={"Kochava": {"gdpr_privacy_consent": own}}))
+    assert request.payload["data"]["gdpr_privacy_consent"] == {"gdpr_applies": 1}
+    (warning,) = request.warnings
+    assert warning.field == "integrations.Kochava.gdpr_privacy_consent.odd"
 
 
 @pytest.mark.parametrize(

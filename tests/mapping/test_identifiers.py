@@ -315,6 +315,7 @@ def test_no_device_id_is_invalid_on_request_or_without_kochava_device_id(map_wit
     with pytest.raises(InvalidEventPayload) as caught:
         map_with(without_ids, require_device_id=True)
     assert [problem.path for problem in caught.value.problems] == ["context.device.id"]
+    assert "give an advertising id" in caught.value.problems[0].detail
     with pytest.raises(InvalidEventPayload):
         map_with({**without_ids, "anonymousId": ""})
     map_with(ios(), require_device_id=True)
