@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from starlette.requests import Request
 from starlette.responses import Response
 
 from kochava_segment.errors import ConfigurationError, InvalidEventPayload, Problem
 from kochava_segment.outcome import Outcome, OutcomeKind
+
+_logger = logging.getLogger("kochava_segment.server")
 
 _STATUS = {
     OutcomeKind.QUEUED: 202,
@@ -93,9 +97,25 @@ def answer_many(outcomes: Sequence[Outcome]) -> Response:
     return json_answer(content, status)
 
 
-def is_refused(outcome: Outcome) -> bool:
-    """Whether a message was bad, as opposed to taken or filtered."""
-    return outcome.kind in _BAD
+def log_refusal(request: Request, endpoint: str, status: int, detail: str) -> None:
+    """Say in the log that something was not taken.
+
+    Args:
+        request: Where it came from; nothing else of it is logged.
+        endpoint: Where it went.
+        status: What was answered.
+        detail: Why, without content.
+    """
+    client = request.client.host if request.client else "unknown"
+    _logger.warning("%s: %d to %s: %s", endpoint, status, client, detail)
+
+
+def refused_in_words(outcomes: Sequence[Outcome]) -> str:
+    """How many messages were bad, and in which way; empty where none was."""
+    counts = Counter(outcome.kind for outcome in outcomes if outcome.kind in _BAD)
+    return ", ".join(
+        f"{count} message{'s' if count > 1 else ''} {kind.value}" for kind, count in counts.items()
+    )
 
 
 def _why(outcome: Outcome) -> dict[str, Any]:

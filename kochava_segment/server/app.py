@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,15 +15,13 @@ from starlette.routing import BaseRoute, Route
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, Problem
 from kochava_segment.segment.tracking import SegmentTracking
-from kochava_segment.server.answers import Refusal
+from kochava_segment.server.answers import Refusal, log_refusal
 from kochava_segment.server.group_commit import GroupCommit
 from kochava_segment.server.health import Health
 from kochava_segment.server.metrics import Metrics
 from kochava_segment.server.postback import PostbackReceiver
 from kochava_segment.server.receiving import SegmentReceiver
 from kochava_segment.server.status import CountedStatus
-
-_logger = logging.getLogger("kochava_segment.server")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -120,9 +117,7 @@ def _answering(name: str, endpoint: Endpoint, metrics: Metrics) -> Endpoint:
             response = await endpoint(request)
         except Refusal as refusal:
             response = refusal.answer()
-            client = request.client.host if request.client else "?"
-            # Refusals have sentences of their own, in which nothing of the request is repeated.
-            _logger.warning("%s: %d to %s: %s", name, refusal.status, client, refusal.detail)
+            log_refusal(request, name, refusal.status, refusal.detail)
         metrics.answered(name, response.status_code, time.perf_counter() - began)
         return response
 

@@ -79,14 +79,13 @@ async def _read(request: Request, inflate: Any, limit: int) -> Body:
 
 
 def _inflated(inflate: Any, piece: bytes, room: int) -> bytes:
-    if not piece:
-        return b""
+    ended = inflate.eof
     try:
         # What does not fit is not decompressed: it may be a thousand times as large.
         found: bytes = inflate.decompress(piece, room)
     except zlib.error:
         raise Refusal(400, "the body is not gzip, as Content-Encoding says it is") from None
-    if inflate.unused_data or (inflate.eof and not found):
+    if inflate.unused_data or (ended and piece):
         raise Refusal(400, "something follows the gzip data")
     return found
 

@@ -12,7 +12,13 @@ from starlette.responses import Response
 
 from kochava_segment.outcome import Outcome
 from kochava_segment.segment.webhook import is_array, is_signed
-from kochava_segment.server.answers import Refusal, answer_many, answer_one
+from kochava_segment.server.answers import (
+    Refusal,
+    answer_many,
+    answer_one,
+    log_refusal,
+    refused_in_words,
+)
 from kochava_segment.server.body import Body, check_content_type, parse_json, read_body
 from kochava_segment.server.group_commit import GroupCommit, put_in_time
 from kochava_segment.server.metrics import Metrics
@@ -64,11 +70,20 @@ class SegmentReceiver:
         else:
             document = parse_json(body.content)
         if not isinstance(document, list):
-            (outcome,) = await self._stored([document])
-            return answer_one(outcome)
+            outcomes = await self._stored([document])
+            answer = answer_one(outcomes[0])
+        else:
+            outcomes = await self._stored_array(document)
+            answer = answer_many(outcomes)
+        refused = refused_in_words(outcomes)
+        if refused:
+            log_refusal(request, "segment", answer.status_code, refused)
+        return answer
+
+    async def _stored_array(self, document: list[Any]) -> list[Outcome]:
         if len(document) > MAX_BATCH:
             raise Refusal(413, f"an array may have {MAX_BATCH} messages: send smaller batches")
-        return answer_many(await self._stored(document) if document else [])
+        return await self._stored(document) if document else []
 
     def _has_token(self, request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
