@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 import attrs
@@ -168,6 +170,17 @@ def test_wrong_settings_keep_nothing_and_lock_nothing(kept):
         with pytest.raises(ConfigurationError), kept.of({"appGiud": "x"}):
             pass
     assert use(kept, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # of threads: that is the point
+def test_a_forked_child_does_not_wait_for_a_lock_that_its_parent_holds(kept):
+    with kept._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(10)  # ends a child that hangs
+            os._exit(0 if use(kept, 1) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_many_threads_find_no_closed_destination(kept):
