@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kochava_segment import KochavaDestination, KochavaSegmentError
-from kochava_segment.emulator.checks import check
+from kochava_segment.emulator.checks import IDENTITY_LINK_KIND, check
 from kochava_segment.emulator.rule import Sent
 from kochava_segment.mapping.mapper import map_message
 from kochava_segment.names import looks_like_email
@@ -113,7 +113,7 @@ def test_every_request_is_as_kochava_s_documents_ask(message, options):
         return
     signed = "api_key" in options
     sent = Sent.of(request.payload, request.headers, request.body, signed=signed)
-    complaints = check(sent, identity_link=request.action == "identity_link")
+    complaints = check(sent, IDENTITY_LINK_KIND if request.action == "identity_link" else None)
     assert [str(complaint) for complaint in complaints if complaint.severity == "error"] == []
     codes = {complaint.code for complaint in complaints}
     assert not codes & {"signed-slash", "signed-not-ascii", "signed-spaces", "plain-identity"}

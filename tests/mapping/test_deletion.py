@@ -2,7 +2,7 @@
 
 import pytest
 
-from kochava_segment.mapping.deletion import data_subject_request
+from kochava_segment.mapping.deletion import data_subject_request, path_of
 from kochava_segment.mapping.identifiers import Device
 from kochava_segment.options import Options
 from tests.messages import ADID
@@ -35,6 +35,7 @@ def test_the_known_device_ids_are_to_be_deleted(apps, path):
     assert request.url == options.privacy_endpoint + path
     assert request.payload == {"device_ids": [{"id_type": "adid", "id_value": ADID}]}
     assert request.headers == {}
+    assert path_of(request.url) == path
     assert (request.action, request.message_id) == ("deletion", "m-1")
     assert request.ordering_key == "account 77/koapp/k-1"
     assert "example-key" not in repr(request)

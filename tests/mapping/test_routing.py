@@ -10,7 +10,7 @@ from kochava_segment import (
     InvalidEventPayload,
     KochavaDestination,
 )
-from kochava_segment.mapping.mapper import encode
+from kochava_segment.mapping.mapper import encode, path_of
 from tests.messages import IDFA, MISSING, android, ios
 
 
@@ -245,3 +245,11 @@ def test_any_mapping_is_taken_and_none_is_changed(map_with):
     before = json.dumps(message)
     assert map_with(readonly(message)).body == map_with(message).body
     assert json.dumps(message) == before
+
+
+@pytest.mark.parametrize(
+    "message", [ios(), ios(event="Application Installed"), ios(type="identify")]
+)
+def test_the_path_of_a_request_is_that_of_its_action(map_with, message):
+    request = map_with(message)
+    assert request.url == f"https://control.kochava.com{path_of(request.action)}"
