@@ -28,6 +28,7 @@ WhenFull = Literal["drop_delivered", "refuse", "block"]
 LONGEST_WAIT = 3600.0
 """Seconds; longer waits are cut. A time further away than this was written before a reboot."""
 
+_SECRET_HEADERS = frozenset(name.casefold() for name in SECRET_HEADERS)
 _AD_SERVICES_TOKEN_LIVES = 24 * 3600.0  # seconds; Apple's rule
 _BLOCKED_FOR = 60.0  # seconds that when_full="block" waits for room
 _DROPPED_AT_ONCE = 1_000
@@ -256,7 +257,9 @@ class Outbox:
             cursor.execute(_INSERT_REQUEST, values)
         number = cursor.lastrowid
         headers = {
-            name: value for name, value in request.headers.items() if name not in SECRET_HEADERS
+            name: value
+            for name, value in request.headers.items()
+            if name.casefold() not in _SECRET_HEADERS
         }
         cursor.execute(
             "INSERT INTO body (id, url, headers, body) VALUES (?, ?, ?, ?)",

@@ -195,9 +195,10 @@ class OutboxFile:
         """
         with self._lock, self._translated():
             connection = self._connected()
-            before = self.path.stat().st_size
             connection.execute(f"PRAGMA busy_timeout={int(_BUSY_TIMEOUT * 1000)}")
             try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                before = self.path.stat().st_size
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
@@ -257,20 +258,7 @@ class OutboxFile:
             except FileExistsError:
                 return
             except OSError as error:
-                raise OutboxUnavailable(f"{self.path} cannot be opened: {error.strerror}") from None
-
-    def _make(self) -> None:
-        # Never a file that is there: closing it would take all locks of this process off it, also
-        # those of other connections.
-        if self.path.exists():
-            return
-        try:
-            # For its owner alone; SQLite gives the files beside it the same permissions.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:  # another process was faster
-            return
-        except OSError as error:
-            raise OutboxUnavailable(f"{self.path} cannot be made: {error.strerror}") from None
+                raise OutboxUnavailable(f"{self.path} cannot be made: {error.strerror}") from None
 
     def _open(self, *, writable: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(
