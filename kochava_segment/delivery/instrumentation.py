@@ -144,6 +144,15 @@ class Hooks:
         self._hooks = hooks
         self._failed: set[int] = set()
 
+    @property
+    def hear_details(self) -> bool:
+        """Whether attempts and acceptance matter to anybody; if not, nobody need be told."""
+        for hook in self._hooks:
+            # Most often it is the only one, and DEBUG is off.
+            if type(hook) is not LoggingHook or hook.logger.isEnabledFor(logging.DEBUG):
+                return True
+        return False
+
     def attempt(self, event: AttemptEvent) -> None:
         """Tell all of an attempt."""
         for hook in self._hooks:

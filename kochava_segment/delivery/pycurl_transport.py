@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os.path
+import select
 from collections import deque
+from collections.abc import Mapping
 
 import certifi
 import pycurl
@@ -103,12 +105,16 @@ class PycurlTransport:
 
 
 class _Handle:
-    """One libcurl handle, with what it collects of an answer."""
+    """One libcurl handle, with what it collects of an answer.
+
+    Options that are set stay set, and few change from one request to the next.
+    """
 
     def __init__(self, connect_ms: int) -> None:
         self._curl = curl = pycurl.Curl()
-        self._origin = ""
-        self._socket = -1  # of the connection that was used last
+        self._url = self._origin = ""
+        self._headers: Mapping[str, str] | None = None
+        self._connection = _Connection()
         self._lines: list[bytes] = []
         self._body = b""
         for option, value in (
@@ -122,26 +128,21 @@ class _Handle:
             (pycurl.SSL_VERIFYHOST, 2),
             (pycurl.PROXY, ""),  # not what libcurl itself finds in the environment
             (pycurl.WRITEFUNCTION, self._write),
-            (pycurl.HEADERFUNCTION, self._header),
+            (pycurl.HEADERFUNCTION, self._lines.append),
         ):
             curl.setopt(option, value)
 
     def post(self, request: KochavaRequest, total_ms: int) -> Answer:
         curl, body = self._curl, request.body
-        self._reach(request.url)
-        self._lines, self._body = [], b""
-        headers = {
-            "User-Agent": user_agent(),
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
-            "Expect": "",
-            **request.headers,
-        }
+        if request.url != self._url:
+            self._reach(request.url)
+        if request.headers != self._headers:
+            curl.setopt(pycurl.HTTPHEADER, _header_lines(request.headers))
+            self._headers = request.headers
+        self._lines.clear()
+        self._body = b""
         curl.setopt(pycurl.TIMEOUT_MS, total_ms)
-        curl.setopt(pycurl.URL, request.url)
-        curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
-        curl.setopt(pycurl.FRESH_CONNECT, self._is_stale())
+        curl.setopt(pycurl.FRESH_CONNECT, self._connection.is_stale())
         curl.setopt(pycurl.POSTFIELDSIZE, len(body))
         # Read once and never rewound: else libcurl would post a second time, in silence, where the
         # server closes a connection that was kept open just after it has read the request.
@@ -150,44 +151,29 @@ class _Handle:
             curl.perform()
         except pycurl.error as error:
             self._judge(int(error.args[0]))
-        self._socket = curl.getinfo(pycurl.ACTIVESOCKET)
+        self._connection.is_at(curl.getinfo(pycurl.ACTIVESOCKET))
         return Answer(curl.getinfo(pycurl.RESPONSE_CODE), _headers(self._lines), self._body)
 
     def close(self) -> None:
         self._curl.close()
 
     def _reach(self, url: str) -> None:
-        """Set how to get to an origin, if it is another than before."""
+        """Set the URL; and how to get to its origin, if that is another than before."""
         origin = url.partition("://")[2].partition("/")[0]
-        if origin == self._origin:
-            return
-        settings = network_settings(url)
-        bundle = certifi.where() if settings.ca_bundle is None else settings.ca_bundle
-        option = pycurl.CAPATH if os.path.isdir(bundle) else pycurl.CAINFO  # noqa: PTH112
-        self._curl.setopt(option, bundle)
-        self._curl.setopt(pycurl.PROXY, settings.proxy or "")
-        self._origin = origin
-
-    def _is_stale(self) -> bool:
-        """Whether the server has closed the connection: there is something to read between answers.
-
-        libcurl does not look in the first second, and would send the request into the void.
-        """
-        # It asks for a socket, and needs no more of it than its number.
-        return self._socket >= 0 and wait_for_read(self._socket, timeout=0)  # type: ignore[arg-type]
+        if origin != self._origin:
+            settings = network_settings(url)
+            bundle = certifi.where() if settings.ca_bundle is None else settings.ca_bundle
+            option = pycurl.CAPATH if os.path.isdir(bundle) else pycurl.CAINFO  # noqa: PTH112
+            self._curl.setopt(option, bundle)
+            self._curl.setopt(pycurl.PROXY, settings.proxy or "")
+            self._origin = origin
+        self._curl.setopt(pycurl.URL, url)
+        self._url = url
 
     def _write(self, data: bytes) -> int | None:
         room = MAX_ANSWER_BYTES - len(self._body)
         self._body += data[:room]
         return None if len(data) <= room else 0  # ends the transfer
-
-    def _header(self, line: bytes) -> None:
-        if line.startswith(
-            b"HTTP/"
-        ):  # of a proxy's answer, or of 100 Continue, before the real one
-            self._lines = []
-        else:
-            self._lines.append(line)
 
     def _judge(self, code: int) -> None:
         """Raise what a failed transfer means, if it does not mean that the answer was long enough."""
@@ -203,6 +189,54 @@ class _Handle:
         raise TransportFailure(f"{what}: libcurl error {code}", maybe_sent=maybe_sent) from None
 
 
+class _Connection:
+    """The connection that was used last: whether the server has closed it meanwhile.
+
+    libcurl does not look in the first second, and would send the request into the void.
+    """
+
+    def __init__(self) -> None:
+        self._socket = -1
+        self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
+
+    def is_at(self, socket: int) -> None:
+        """Note the number of its socket, -1 where it was closed."""
+        if socket != self._socket:
+            if self._poll is not None and self._socket >= 0:
+                self._poll.unregister(self._socket)
+            if self._poll is not None and socket >= 0:
+                self._poll.register(socket, select.POLLIN)
+            self._socket = socket
+
+    def is_stale(self) -> bool:
+        """Whether there is something to read, which between answers can only be its end."""
+        if self._socket < 0:
+            return False
+        if self._poll is not None:
+            return bool(self._poll.poll(0))
+        # It asks for a socket, and needs no more of it than its number.
+        return wait_for_read(self._socket, timeout=0)  # type: ignore[arg-type]
+
+
+def _header_lines(own: Mapping[str, str]) -> list[str]:
+    headers = {
+        "User-Agent": user_agent(),
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+        "Expect": "",
+        **own,
+    }
+    return [f"{name}: {value}" for name, value in headers.items()]
+
+
 def _headers(lines: list[bytes]) -> dict[str, str]:
-    pairs = (line.decode("latin-1").partition(":") for line in lines)
-    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
+    headers: dict[str, str] = {}
+    for line in lines:
+        if line.startswith(b"HTTP/"):  # what came before is a proxy's, or of 100 Continue
+            headers = {}
+        else:
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip()] = value.strip()
+    headers.pop("", None)  # the blank line at the end
+    return headers

@@ -103,7 +103,8 @@ class DeliverySteps:
         except DeliveryError as error:
             self._tell_outcome(run, type(error).__name__)
             raise
-        self._tell_outcome(run, "accepted")
+        if self._hooks.hear_details:
+            self._tell_outcome(run, "accepted")
         return receipt
 
     def _until_settled(self, run: _Run) -> Steps:
@@ -113,7 +114,8 @@ class DeliverySteps:
             run.begin_attempt()
             attempt: Attempt = yield Post(None if math.isinf(run.left) else run.left)
             run.status = attempt.status
-            self._tell_attempt(run, attempt)
+            if self._hooks.hear_details:
+                self._tell_attempt(run, attempt)
             self._learn_from(run, attempt)
             if attempt.verdict is Verdict.ACCEPTED:
                 return run.receipt(attempt)

@@ -14,6 +14,7 @@ from kochava_segment import (
     RetryPolicy,
     TransportFailure,
 )
+from kochava_segment.delivery.instrumentation import Hooks
 from tests.messages import ios
 
 SECRETS = ("EA7583CD", "7F2A1C5E", "203.0.113.7", "u-42", "a-42", "Level Up", "iPhone", "s3cret")
@@ -123,3 +124,25 @@ def test_a_hook_may_end_the_program():
 def test_a_library_that_nobody_configured_prints_nothing():
     handlers = logging.getLogger("kochava_segment").handlers
     assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
+class Louder(LoggingHook):
+    pass
+
+
+def test_events_are_made_only_where_somebody_wants_them():
+    quiet, verbose = logging.getLogger("quiet"), logging.getLogger("verbose")
+    quiet.setLevel(logging.INFO)
+    verbose.setLevel(logging.DEBUG)
+    assert not Hooks(()).hear_details
+    assert not Hooks([LoggingHook(quiet)]).hear_details
+    assert Hooks([LoggingHook(verbose)]).hear_details
+    assert Hooks([LoggingHook(quiet), Counting()]).hear_details
+    assert Hooks([Louder(quiet)]).hear_details  # nobody knows what it does with them
+
+
+def test_failures_are_logged_where_details_are_not(caplog):
+    with caplog.at_level(logging.WARNING, logger="kochava_segment.delivery"):
+        with pytest.raises(RetriesExhausted):
+            destination([503, 503]).send(ios())
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
