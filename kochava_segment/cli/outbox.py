@@ -18,11 +18,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-from kochava_segment.cli.masking import masked
 from kochava_segment.delivery import outbox_inspection as inspection
 from kochava_segment.delivery.outbox import Outbox
-from kochava_segment.delivery.outbox_inspection import EntryFilter, OutboxEntry, OutboxStatus
+from kochava_segment.delivery.outbox_inspection import EntryFilter, OutboxStatus
 from kochava_segment.errors import OutboxError
+from kochava_segment.masking import masked, shown_entry
 
 _REDRAWN_EVERY = 1.0  # seconds
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -196,7 +196,7 @@ def list_command(box: Outbox, *, which: EntryFilter, limit: int, as_json: bool) 
     found = list(inspection.entries(box, which, limit=limit))
     if as_json:
         for entry in found:
-            click.echo(json.dumps(_entry_values(entry, reveal=False)))
+            click.echo(json.dumps(shown_entry(entry, reveal=False)))
         return
     table = Table()
     for column in ("id", "state", "action", "messageId", "attempts", "status", "age", "reason"):
@@ -226,7 +226,7 @@ def show(box: Outbox, *, number: int, reveal: bool) -> None:
     entry = next(inspection.entries(box, EntryFilter(ids=(number,)), bodies=True), None)
     if entry is None:
         raise click.ClickException(f"the outbox has no request {number}")
-    click.echo(json.dumps(_entry_values(entry, reveal=reveal), indent=2))
+    click.echo(json.dumps(shown_entry(entry, reveal=reveal), indent=2))
 
 
 @outbox.command()
@@ -279,7 +279,7 @@ def export(
         box = Outbox(path)
         try:
             for entry in inspection.entries(box, which, bodies=True):
-                file.write(json.dumps(_entry_values(entry, reveal=reveal)) + "\n")
+                file.write(json.dumps(shown_entry(entry, reveal=reveal)) + "\n")
         except OutboxError as error:
             raise click.ClickException(str(error)) from None
         finally:
@@ -317,15 +317,6 @@ def vacuum(box: Outbox) -> None:
     """Give the space of deleted requests back to the disk."""
     before, after = box.file.vacuum()
     click.echo(f"{before / 2**20:.1f} MB before, {after / 2**20:.1f} MB now")
-
-
-def _entry_values(entry: OutboxEntry, *, reveal: bool) -> dict[str, Any]:
-    values = asdict(entry, recurse=False)
-    if entry.payload is None:
-        del values["payload"], values["url"]
-    elif not reveal:
-        values["payload"] = masked(entry.payload, identity_link=entry.action == "identity_link")
-    return values
 
 
 def _age(seconds: float) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import asdict
+
+from kochava_segment.delivery.outbox_inspection import OutboxEntry
+
 _SHOWN = 4  # characters: enough to compare two by eye, too few to find somebody by
 
 # Kochava's keys whose values name a device or a person, wherever they stand.
@@ -24,6 +28,21 @@ def masked(payload: Any, *, identity_link: bool = False) -> Any:
     """
     objects = _IDENTIFYING_OBJECTS | ({"data"} if identity_link else set())
     return _masked(payload, objects, hide=False)
+
+
+def shown_entry(entry: OutboxEntry, *, reveal: bool) -> dict[str, Any]:
+    """An entry of an outbox as a JSON object.
+
+    Args:
+        entry: The entry.
+        reveal: Show identifiers in full.
+    """
+    values = asdict(entry, recurse=False)
+    if entry.payload is None:
+        del values["payload"], values["url"]
+    elif not reveal:
+        values["payload"] = masked(entry.payload, identity_link=entry.action == "identity_link")
+    return values
 
 
 def _masked(value: Any, objects: frozenset[str] | set[str], *, hide: bool) -> Any:
