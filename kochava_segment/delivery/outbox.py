@@ -366,10 +366,14 @@ class Outbox:
         leased: list[LeasedLane] = []
         for place, (app, guid) in enumerate(apps):
             share = -(-requests // (len(apps) - place))  # what one app leaves is for the next
-            for (lane,) in cursor.execute(_READY_LANES, (app, share)).fetchall():
+            lanes = cursor.execute(_READY_LANES, (app, share)).fetchall()
+            installs = sum(rank == 0 for _, rank in lanes)
+            for lane, rank in lanes:
                 if share <= 0:
                     break
-                rows = self._lease_lane(cursor, relay, lane, min(per_lane, share))
+                # Other devices' installs go before what follows the install of this one.
+                most = 1 if rank == 0 and installs > 1 else min(per_lane, share)
+                rows = self._lease_lane(cursor, relay, lane, most)
                 if rows:
                     leased.append(LeasedLane(lane=lane, app_guid=guid, requests=rows))
                     share -= len(rows)
@@ -562,7 +566,7 @@ _OPEN_APPS = """
     ORDER BY RANDOM()
 """
 _READY_LANES = """
-    SELECT lane FROM lane WHERE app = ? AND relay IS NULL AND not_before = 0
+    SELECT lane, rank FROM lane WHERE app = ? AND relay IS NULL AND not_before = 0
     ORDER BY rank, head LIMIT ?
 """
 _WAITING_IN_LANE = f"""

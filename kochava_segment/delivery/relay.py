@@ -51,6 +51,7 @@ _GATHER = 0.002  # seconds in which more results may come, to be settled in the 
 _PER_LANE = 16
 _PURGE_EVERY = 60.0
 _AFTER_FAILURE = 1.0  # seconds until an outbox that cannot be written is tried again
+_PATIENCE = 0.1  # seconds that a thread waits for an app that Kochava has slowed
 _SLOWED_FOR = 1.0  # seconds that an app rests after a 429 that does not say how long
 _STOP_AT_EXIT = 5.0
 _OUTCOMES = {
@@ -118,6 +119,7 @@ class Relay:
         """Be as new: the threads are the parent's, and so is what they have leased."""
         self._lock = threading.Lock()
         self._limiter = RateLimiter(self._settings.max_rate)
+        self._paces: dict[str, RateLimiter] = {}  # by app: a 429 is about one alone
         self._reset()
 
     def _reset(self) -> None:
@@ -150,8 +152,12 @@ class Relay:
 
     @property
     def rate(self) -> float | None:
-        """Requests a second that it posts at most at present; None where nothing limits it."""
-        return self._limiter.rate
+        """Requests a second that it posts at most at present, of the app that was slowed the most.
+
+        None where nothing limits it.
+        """
+        limits = (self._limiter.rate, *(pace.rate for pace in tuple(self._paces.values())))
+        return min((rate for rate in limits if rate is not None), default=None)
 
     def start(self, *, again: bool = False) -> None:
         """Run in the background. Does nothing where it runs already.
@@ -347,9 +353,10 @@ class Relay:
         self._purge_at = time.monotonic() + (_PURGE_EVERY if following is None else 0.0)
 
     def _result(self, worked: _Worked) -> LaneResult:
-        settled, wait = [], 0.0
+        settled, wait = [], worked.rest
         for leased, attempt in worked.attempts:
-            one, wait = judge(leased, attempt, self._settings.retry)
+            one, back_off = judge(leased, attempt, self._settings.retry)
+            wait = max(wait, back_off)
             settled.append(one)
         attempted = len(worked.attempts)
         return LaneResult(
@@ -374,8 +381,10 @@ class Relay:
         while (work := ready.get()) is not None:
             lane = work.lane
             attempts: list[tuple[LeasedRequest, Attempt]] = []
+            rest = 0.0
             for leased in lane.requests:
-                if not self._may_post(work, stop):
+                may_post, rest = self._may_post(work, stop)
+                if not may_post:
                     break
                 attempt = self._post(leased.request)
                 attempts.append((leased, attempt))
@@ -383,7 +392,7 @@ class Relay:
                 self._tell_attempt(lane.app_guid, leased, attempt)
                 if attempt.verdict in (Verdict.RETRY, Verdict.CREDENTIALS):
                     break  # what comes after it in this lane has to wait for it
-            results.put(_Worked(lane, attempts))
+            results.put(_Worked(lane, attempts, rest))
 
     def _post(self, request: KochavaRequest) -> Attempt:
         try:
@@ -393,18 +402,26 @@ class Relay:
             return Attempt(verdict=Verdict.RETRY, detail=detail)
         return make_attempt(self._transport, prepared)
 
-    def _may_post(self, work: _Work, stop: threading.Event) -> bool:
-        if self._blocked.get(work.lane.app_guid, 0.0) > time.monotonic():
-            return False
-        wait = self._limiter.reserve()
+    def _may_post(self, work: _Work, stop: threading.Event) -> tuple[bool, float]:
+        """Wait for the turn to post; whether it came, and for how long the lane has to rest if not."""
+        app_guid = work.lane.app_guid
+        if self._blocked.get(app_guid, 0.0) > time.monotonic():
+            return False, 0.0
+        wait = self._pace_of(app_guid).reserve(within=_PATIENCE)
+        if wait > _PATIENCE:  # other apps need this thread
+            return False, wait
+        wait = max(wait, self._limiter.reserve())
         if stop.wait(wait) if wait else stop.is_set():
-            return False
+            return False, 0.0
         # Once the lease has run out, somebody else may be sending this.
-        return work.relay == self._relay and time.monotonic() < self._leased_until
+        return work.relay == self._relay and time.monotonic() < self._leased_until, 0.0
+
+    def _pace_of(self, app_guid: str) -> RateLimiter:
+        return self._paces.get(app_guid) or self._paces.setdefault(app_guid, RateLimiter(None))
 
     def _learn_from(self, app_guid: str, attempt: Attempt) -> None:
         if attempt.verdict is Verdict.ACCEPTED:
-            self._limiter.speed_up()
+            self._pace_of(app_guid).speed_up()
         elif attempt.verdict is Verdict.CREDENTIALS:
             if self._blocked.get(app_guid) != float("inf"):
                 _logger.error(
@@ -415,7 +432,7 @@ class Relay:
                 )
             self._blocked[app_guid] = float("inf")
         elif attempt.status == 429 and self._blocked.get(app_guid) != float("inf"):
-            self._limiter.slow_down()
+            self._pace_of(app_guid).slow_down()
             self._blocked[app_guid] = time.monotonic() + self._rest(attempt)
 
     # Hooks.
@@ -472,10 +489,11 @@ class _Work:
 
 @frozen
 class _Worked:
-    """What a worker did with a lane: the attempts it made, in order."""
+    """What a worker did with a lane: the attempts it made, in order; seconds that it has to rest."""
 
     lane: LeasedLane
     attempts: Sequence[tuple[LeasedRequest, Attempt]]
+    rest: float = 0.0
 
 
 def judge(leased: LeasedRequest, attempt: Attempt, policy: RetryPolicy) -> tuple[Settled, float]:
