@@ -142,7 +142,7 @@ def test_events_are_made_only_where_somebody_wants_them():
 
 
 def test_failures_are_logged_where_details_are_not(caplog):
-    with caplog.at_level(logging.WARNING, logger="kochava_segment.delivery"):
-        with pytest.raises(RetriesExhausted):
-            destination([503, 503]).send(ios())
+    caplog.set_level(logging.WARNING, logger="kochava_segment.delivery")
+    with pytest.raises(RetriesExhausted):
+        destination([503, 503]).send(ios())
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
