@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from kochava_segment.delivery.attempt import Attempt
 from kochava_segment.errors import ConfigurationError, Problem
 
 MaybeSent = Literal["retry", "give_up"]
+_MOST_SECONDS = 10.0**9
 _LEAST_WAIT = 0.5  # seconds, for each answer before that asked to come back
 ACTIONS = ("event", "install", "update", "identity_link")
 
@@ -120,8 +120,9 @@ def _is_count(value: object) -> bool:
 
 
 def _is_seconds(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type,operator]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value <= _MOST_SECONDS  # which is also false of NaN
 
 
 def _is_maybe_sent(value: object) -> bool:

@@ -19,6 +19,7 @@ from kochava_segment.emulator.rule import (
 
 _LINK_KEYS = frozenset({"kochava_app_id", "device_id", "data"})
 _EMAIL = re.compile(r"\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*")
+_LONGEST_EMAIL = 320  # characters; the pattern takes its time over long ones that almost match
 
 _ESCAPE = re.compile(rb"\\.")
 _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
@@ -50,7 +51,9 @@ def _identities(sent: Sent) -> Iterator[Finding]:
 
 def _plain_identities(sent: Sent) -> Iterator[Finding]:
     for name, value in sent.data.items():
-        if isinstance(value, str) and "@" in value and _EMAIL.fullmatch(value):
+        if not isinstance(value, str) or len(value) > _LONGEST_EMAIL:
+            continue
+        if _EMAIL.fullmatch(value):
             yield f"data.{name}", "should be hashed: Kochava asks not to be sent e-mail addresses"
 
 

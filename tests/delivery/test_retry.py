@@ -166,6 +166,7 @@ def test_all_that_is_wrong_is_said_at_once():
         ("max_attempts", True),
         ("max_attempts", None),
         ("base", float("nan")),
+        ("base", 10**400),
         ("maybe_sent", "perhaps"),
         ("maybe_sent", {"purchase": "retry"}),
         ("maybe_sent", None),
