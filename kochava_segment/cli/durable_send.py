@@ -77,8 +77,11 @@ def _identified(read: Iterator[Entry]) -> Iterator[Entry]:
     message.
     """
     before, of_line = ("", 0), 0
+    places: dict[str | None, str] = {None: STDIN}
     for entry in read:
-        where = (str(Path(entry.file).resolve()) if entry.file else STDIN, entry.line)
+        if entry.file not in places:
+            places[entry.file] = str(Path(entry.file or "").resolve())
+        where = (places[entry.file], entry.line)
         of_line = of_line + 1 if where == before else 0
         before = where
         if isinstance(entry.message, dict) and entry.message.get("messageId") in (None, ""):

@@ -23,6 +23,9 @@ from kochava_segment.mapping.paths import join
 
 STDIN = "-"
 _GZIP_MAGIC = b"\x1f\x8b"
+_BUFFER = (
+    2**20
+)  # bytes; whoever reads lets other threads go first, so it should not be at every line
 
 
 @frozen(kw_only=True)
@@ -71,7 +74,7 @@ def _standard_input() -> IO[bytes]:
 
 def _opened(file: str, stack: ExitStack) -> IO[bytes]:
     try:
-        return stack.enter_context(open(file, "rb"))  # noqa: PTH123  # as the user wrote it
+        return stack.enter_context(open(file, "rb", _BUFFER))  # noqa: PTH123  # as the user wrote it
     except OSError as error:
         raise click.FileError(file, error.strerror) from None
 

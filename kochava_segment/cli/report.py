@@ -64,6 +64,7 @@ class Report:
         self._failures = 0
         self._last: Entry | None = None
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._is_live = self._console.is_terminal  # asked once: the console asks the system
         self._began = self._shown_at = time.monotonic()
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -71,7 +72,7 @@ class Report:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._is_live,
         )
         self._task = self._progress.add_task("sending", total=None)
 
@@ -131,7 +132,7 @@ class Report:
         self._fail(entry, state, reason, message_id)
 
     def _say_now_and_then(self, sentence: str) -> None:
-        if not self._console.is_terminal and time.monotonic() - self._shown_at > _PLAIN_EVERY:
+        if not self._is_live and time.monotonic() - self._shown_at > _PLAIN_EVERY:
             self._shown_at = time.monotonic()
             self._console.print(sentence)
 
