@@ -88,8 +88,8 @@ def create_app(
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         if destination.options.relay:
             destination.start_relay()
-            if tracking is not None:
-                tracking.start_relay()
+        if tracking is not None:  # nobody else would
+            tracking.start_relay()
         yield
         for one in commits:
             await one.drain()

@@ -68,11 +68,10 @@ class Health:
                 _write(self._tracking.outbox)
         except OutboxError as error:
             problems.append(f"the outbox cannot be used: {type(error).__name__}")
-        if self._destination.options.relay:
-            if not self._destination.relay_alive:
-                problems.append("the relay to Kochava does not run")
-            if self._tracking is not None and not self._tracking.relay_alive:
-                problems.append("the relay to Segment does not run")
+        if self._destination.options.relay and not self._destination.relay_alive:
+            problems.append("the relay to Kochava does not run")
+        if self._tracking is not None and not self._tracking.relay_alive:
+            problems.append("the relay to Segment does not run")
         return problems
 
 

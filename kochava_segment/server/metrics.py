@@ -157,8 +157,8 @@ class _Queues(Collector):
         alive = _gauge("relay_alive", "Whether the relay runs in this process.")
         if self._destination.options.relay:
             alive.add_metric(["kochava"], self._destination.relay_alive)
-            if self._tracking is not None:
-                alive.add_metric(["segment"], self._tracking.relay_alive)
+        if self._tracking is not None:
+            alive.add_metric(["segment"], self._tracking.relay_alive)
         yield alive
         limit = GaugeMetricFamily(
             "kochava_segment_rate_limit",
