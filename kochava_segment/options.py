@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -114,11 +114,11 @@ def _postback_fields(value: object) -> PostbackFields:
     return PostbackFields(**names)
 
 
-def _retry(value: object) -> RetryPolicy:
+def _retry(value: object, default: RetryPolicy | None = None) -> RetryPolicy:
     if isinstance(value, RetryPolicy):
         return value
     if isinstance(value, Mapping):
-        return RetryPolicy.from_mapping(value)
+        return RetryPolicy.from_mapping(value, default)
     raise ValueError("must be a RetryPolicy, or a mapping of its fields")
 
 
@@ -153,6 +153,9 @@ _RETRY = kinds.Kind(_retry, kinds.parse_mapping, "FIELD=VALUE,…")
 # Patient: an endpoint that is down for a weekend costs nothing.
 _OUTBOX_RETRY = RetryPolicy(
     max_attempts=1_000, base=1.0, cap=600.0, deadline=3 * 24 * 3600.0, retry_after_cap=600.0
+)
+_PATIENT_RETRY = kinds.Kind(
+    partial(_retry, default=_OUTBOX_RETRY), kinds.parse_mapping, "FIELD=VALUE,…"
 )
 _TRANSPORT = kinds.Kind(_transport, str.strip, " | ".join(TRANSPORTS))
 _HOOKS = kinds.instance("a list of DeliveryHook", _hooks)
@@ -307,7 +310,9 @@ class Options:
         "Seconds after which other relays take back what one that died had in flight.",
     )
     outbox_retry: RetryPolicy = _option(
-        _RETRY, _OUTBOX_RETRY, "As `retry`, for what is in the outbox; its waits survive restarts."
+        _PATIENT_RETRY,
+        _OUTBOX_RETRY,
+        "As `retry`, for what is in the outbox; its waits survive restarts.",
     )
     stop_on_sigterm: bool = _option(
         kinds.FLAG,

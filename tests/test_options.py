@@ -271,3 +271,14 @@ def test_every_option_is_described_and_its_secrets_marked():
     assert {"api_key", "api_secret"} <= secrets
     shown = {field.name for field in attrs.fields(Options) if field.repr}
     assert not shown & secrets
+
+
+def test_a_mapping_for_the_outbox_keeps_its_patience_in_what_it_leaves_out():
+    patient = Options.load({}).outbox_retry
+    for values, variables in (
+        ({"outbox_retry": {"base": 2.0}}, {}),
+        ({}, {"KOCHAVA_SEGMENT_OUTBOX_RETRY": "base=2"}),
+    ):
+        changed = Options.load(values, environment=variables).outbox_retry
+        assert changed == attrs.evolve(patient, base=2.0)
+    assert Options.load({"retry": {"base": 2.0}}).retry == RetryPolicy(base=2.0)

@@ -57,8 +57,14 @@ class RetryPolicy:
             raise ConfigurationError(problems)
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> RetryPolicy:
+    def from_mapping(
+        cls, values: Mapping[str, Any], default: RetryPolicy | None = None
+    ) -> RetryPolicy:
         """A policy from fields by name; numbers may be text, as in environment variables.
+
+        Args:
+            values: The fields.
+            default: The policy that has the others; by default, that of the class.
 
         Raises:
             ConfigurationError: with everything that is wrong.
@@ -68,7 +74,8 @@ class RetryPolicy:
         if unknown:
             detail = f"is not a field of a retry policy; there are {', '.join(known)}"
             raise ConfigurationError([Problem(f"retry.{name}", detail) for name in unknown])
-        return cls(**{name: _number(name, value) for name, value in values.items()})
+        fields = {name: _number(name, value) for name, value in values.items()}
+        return evolve(cls() if default is None else default, **fields)
 
     def after_maybe_sent(self, action: str) -> str:
         """What to do when a request of this action may have been counted: "retry" or "give_up"."""

@@ -200,3 +200,9 @@ def test_text_that_makes_no_policy_is_refused(values, path):
 def test_a_policy_never_changes():
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         RetryPolicy().base = 1.0
+
+
+def test_fields_that_a_mapping_leaves_out_are_those_of_the_default():
+    default = RetryPolicy(max_attempts=1_000, deadline=3_600.0)
+    policy = RetryPolicy.from_mapping({"base": "2"}, default)
+    assert policy == RetryPolicy(max_attempts=1_000, deadline=3_600.0, base=2.0)
