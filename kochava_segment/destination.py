@@ -531,7 +531,8 @@ class KochavaDestination:
             url = options.privacy_endpoint + deletion.path_of(request.url)
             headers = {**request.headers, ACCOUNT_KEY_HEADER: options.account_key or ""}
             return evolve(request, url=url, headers=headers)
-        return self._signed(evolve(request, url=options.endpoint + mapper.path_of(request.action)))
+        url = options.endpoint + mapper.path_of(request.action)
+        return self._signed(request if url == request.url else evolve(request, url=url))
 
     def close(self) -> None:
         """Release the connections. Deliveries under way end with what is known of them so far.
