@@ -63,7 +63,7 @@ class DropEvent(FunctionError):
     """The event is not meant for Kochava. Not a failure."""
 
 
-_PERMANENT = frozenset(range(400, 500)) - {429}
+_PERMANENT = frozenset(range(400, 500))
 _RETRIED = frozenset({429, *range(500, 600)}) - {501, 505}
 
 

@@ -113,8 +113,10 @@ def test_what_kochava_has_nothing_like_is_not_supported(functions, kind):
 
 
 def test_without_an_outbox_deletion_says_what_to_configure(functions):
-    with pytest.raises(EventNotSupported, match="needs the option outbox"):
+    with pytest.raises(EventNotSupported, match="needs the option outbox") as caught:
         functions.on_delete(of_type("delete"))
+    (entry,) = functions.on_batch([of_type("delete")])
+    assert entry == {"status": 501, "errormessage": str(caught.value)}
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
@@ -144,6 +146,8 @@ def test_what_is_no_event_is_invalid(functions, event):
         ([UNREACHED], {}, {}, RetryError, 503, 2),
         ([LOST], {}, {}, RetryError, 503, 2),
         ([LOST, 400], {}, {}, RetryError, 503, 2),
+        ([LOST, 501], {}, {}, RetryError, 503, 2),
+        ([LOST, 500], {}, {}, RetryError, 500, 2),
         ([LOST], {"retry": {"maybe_sent": "give_up"}}, {}, ValidationError, 400, 1),
         (
             [LOST],
@@ -503,6 +507,22 @@ def test_an_outbox_that_takes_nothing_is_to_be_tried_again(storing, monkeypatch)
     entries = functions.on_batch([ios(messageId=str(n)) for n in range(250)])
     assert entries == [{"status": 503, "errormessage": "the outbox is full"}] * 250
     assert taken == [1, 100]  # nothing may overtake what failed
+
+
+def test_what_a_slow_outbox_did_not_take_in_time_is_to_be_sent_again(storing, monkeypatch):
+    destination, _ = storing
+    put = destination.outbox.put
+
+    def slow(entries, **more):
+        time.sleep(0.6)
+        return put(entries, **more)
+
+    monkeypatch.setattr(destination.outbox, "put", slow)
+    events = [ios(messageId=str(n)) for n in range(300)]
+    entries = Functions(destination, budget=1.0).on_batch(events)
+    assert [entry["status"] for entry in entries] == [200] * 200 + [503] * 100
+    assert entries[-1]["errormessage"] == "the time was up before this event was stored"
+    assert Functions(destination).on_batch(events) == [{"status": 200}] * 300
 
 
 # With settings.
