@@ -172,6 +172,7 @@ class Relay:
                 self._reset()
             if self._thread is not None or self._stop.is_set():
                 return
+            self._results.put(None)  # a first look at once
             thread = threading.Thread(
                 target=self._run, args=(self._ready,), name="kochava-relay", daemon=True
             )
@@ -340,6 +341,13 @@ class Relay:
         guid = worked.lane.app_guid
         for _, attempt in worked.attempts:
             if attempt.verdict is Verdict.CREDENTIALS:
+                if guid not in self._refused:
+                    _logger.error(
+                        "app %s… is paused: Kochava refused its credentials (status %s). Nothing is "
+                        "lost: mend api_key and api_secret and restart the relay",
+                        guid[:6],
+                        attempt.status,
+                    )
                 self._outbox.pause(cursor, guid, self._credentials)
                 self._blocks_stored.add(guid)
                 self._refused.add(guid)
@@ -389,7 +397,8 @@ class Relay:
                 attempt = self._post(leased.request)
                 attempts.append((leased, attempt))
                 self._learn_from(lane.app_guid, attempt)
-                self._tell_attempt(lane.app_guid, leased, attempt)
+                if self._hooks.hear_details:
+                    self._tell_attempt(lane.app_guid, leased, attempt)
                 if attempt.verdict in (Verdict.RETRY, Verdict.CREDENTIALS):
                     break  # what comes after it in this lane has to wait for it
             results.put(_Worked(lane, attempts, rest))
@@ -423,13 +432,6 @@ class Relay:
         if attempt.verdict is Verdict.ACCEPTED:
             self._pace_of(app_guid).speed_up()
         elif attempt.verdict is Verdict.CREDENTIALS:
-            if self._blocked.get(app_guid) != float("inf"):
-                _logger.error(
-                    "app %s… is paused: Kochava refused its credentials (status %s). Nothing is lost: "
-                    "mend api_key and api_secret and restart the relay",
-                    app_guid[:6],
-                    attempt.status,
-                )
             self._blocked[app_guid] = float("inf")
         elif attempt.status == 429 and self._blocked.get(app_guid) != float("inf"):
             self._pace_of(app_guid).slow_down()
@@ -454,6 +456,8 @@ class Relay:
     def _tell(self, worked: _Worked, result: LaneResult) -> None:
         for (leased, attempt), settled in zip(worked.attempts, result.settled, strict=True):
             outcome = _OUTCOMES.get(settled.state)
+            if outcome == "accepted" and not self._hooks.hear_details:
+                continue
             if outcome is not None:
                 self._hooks.outcome(
                     OutcomeEvent(
