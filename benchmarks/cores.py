@@ -8,16 +8,24 @@ import os
 _CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
-def pin_to_first() -> None:
-    """Keep this process on one core, as far as the system lets it."""
-    if len(_CORES) > 1:
-        os.sched_setaffinity(0, {_CORES[0]})
+def pin_to_first(process: int = 0) -> None:
+    """Keep a process, by default this one, on one core, as far as the system lets it."""
+    _pin(process, _CORES[:1])
 
 
-def pin_to_others() -> None:
-    """Keep this process off the measured one's core."""
+def pin_to_others(process: int = 0) -> None:
+    """Keep a process off the measured one's core."""
+    _pin(process, _CORES[1:])
+
+
+def pin_to_nth(number: int) -> None:
+    """Keep this process on a core of its own, if there are so many: one of several side by side."""
+    _pin(0, [_CORES[number % len(_CORES)]] if _CORES else [])
+
+
+def _pin(process: int, to: list[int]) -> None:
     if len(_CORES) > 1:
-        os.sched_setaffinity(0, set(_CORES[1:]))
+        os.sched_setaffinity(process, to)
 
 
 def described() -> str:

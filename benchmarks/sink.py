@@ -1,31 +1,32 @@
-"""The other end: answers every POST with Kochava's success, as lightly as Python can.
+"""The other end: a server that takes every POST, and must not be what is measured.
 
-One thread, one selector, no HTTP library: the sink must not be what is measured. It runs as a
-process of its own: `python -m benchmarks.sink [SECONDS OF LATENCY]`. It prints its port, and ends
-when its standard input does.
+It is a program in C where there is a compiler, else one in Python; a process of its own, on other
+cores than the measured one.
 """
 
 from __future__ import annotations
 
-import heapq
-import re
-import selectors
-import socket
+import functools
+import shutil
+import ssl
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import requests
 from attrs import frozen
 
 from benchmarks import cores
 
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
-_SUCCESS = _ANSWER % (15, b'{"success":"1"}')
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_COUNT = "/count"
+_SOURCE = Path(__file__).with_name("sink.c")
+_BUILDS = (  # the best that there is: OpenSSL's headers are often missing
+    (True, ("-DWITH_TLS", "-lssl", "-lcrypto")),
+    (False, ()),
+)
 
 
 @frozen
@@ -34,107 +35,91 @@ class Sink:
 
     Attributes:
         url: Its base URL.
+        certificate: The file with the certificate to trust, if it speaks TLS.
     """
 
     url: str
+    certificate: str | None = None
 
     def count(self) -> int:
         """How many requests it has answered."""
-        return int(requests.get(self.url + _COUNT, timeout=5).text)
+        return int(self.received()["posts"])
+
+    def received(self) -> dict[str, int]:
+        """What it has taken: `posts`, and the `bytes` of their bodies."""
+        answer: dict[str, int] = requests.get(
+            self.url + "/count", timeout=20, verify=self.certificate or True
+        ).json()
+        return answer
 
 
 @contextmanager
-def running_sink(latency: float = 0.0) -> Iterator[Sink]:
+def running_sink(latency: float = 0.0, *, tls: bool = False) -> Iterator[Sink]:
     """A sink in a process of its own, on another core than this one if there is one."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.sink", str(latency)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the sink has no pipes")
-        try:
-            yield Sink(f"http://127.0.0.1:{int(process.stdout.readline())}")
-        finally:
-            process.stdin.close()
-            process.wait(timeout=10)
+    with tempfile.TemporaryDirectory() as folder:
+        files = make_certificate(Path(folder)) if tls else ()
+        with subprocess.Popen(
+            [*_program(tls=tls), str(round(latency * 1e6)), *files],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            if process.stdin is None or process.stdout is None:
+                raise RuntimeError("the sink has no pipes")
+            cores.pin_to_others(process.pid)
+            try:
+                scheme = "https" if tls else "http"
+                url = f"{scheme}://127.0.0.1:{int(process.stdout.readline())}"
+                yield Sink(url, files[0] if files else None)
+            finally:
+                process.stdin.close()
+                process.wait(timeout=10)
 
 
-class _Server:
-    def __init__(self, latency: float) -> None:
-        self._latency = latency
-        self._count = 0
-        self._selector = selectors.DefaultSelector()
-        self._received: dict[socket.socket, bytearray] = {}
-        self._due: list[tuple[float, int, socket.socket, bytes]] = []
+def make_certificate(folder: Path) -> tuple[str, str]:
+    """A certificate for 127.0.0.1 that nobody else trusts, and its key.
 
-    def serve(self) -> None:
-        """Answer until standard input ends."""
-        with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
-            listening.settimeout(0)
-            self._selector.register(listening, selectors.EVENT_READ)
-            self._selector.register(sys.stdin, selectors.EVENT_READ)
-            print(listening.getsockname()[1], flush=True)
-            while True:
-                for key, _ in self._selector.select(self._next_due()):
-                    if key.fileobj is sys.stdin:
-                        return
-                    if key.fileobj is listening:
-                        self._accept(listening)
-                    elif isinstance(key.fileobj, socket.socket):
-                        self._read(key.fileobj)
-                self._answer_due()
-
-    def _accept(self, listening: socket.socket) -> None:
-        connection, _ = listening.accept()
-        connection.settimeout(0)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._received[connection] = bytearray()
-        self._selector.register(connection, selectors.EVENT_READ)
-
-    def _read(self, connection: socket.socket) -> None:
-        try:
-            chunk = connection.recv(65_536)
-        except ConnectionError:
-            chunk = b""
-        if not chunk:
-            self._selector.unregister(connection)
-            del self._received[connection]
-            connection.close()
-            return
-        received = self._received[connection]
-        received += chunk
-        while (head := received.find(b"\r\n\r\n")) >= 0:
-            length = _LENGTH.search(received, 0, head)
-            end = head + 4 + (int(length[1]) if length else 0)
-            if len(received) < end:
-                return
-            self._answer(connection, counting=received.startswith(b"GET"))
-            del received[:end]
-
-    def _answer(self, connection: socket.socket, *, counting: bool) -> None:
-        if counting:
-            text = str(self._count).encode()
-            connection.send(_ANSWER % (len(text), text))
-            return
-        self._count += 1
-        if self._latency:
-            due = time.monotonic() + self._latency
-            heapq.heappush(self._due, (due, self._count, connection, _SUCCESS))
-        else:
-            connection.send(_SUCCESS)
-
-    def _next_due(self) -> float | None:
-        return max(0.0, self._due[0][0] - time.monotonic()) if self._due else None
-
-    def _answer_due(self) -> None:
-        while self._due and self._due[0][0] <= time.monotonic():
-            _, _, connection, answer = heapq.heappop(self._due)
-            if connection in self._received:
-                connection.send(answer)
+    Raises:
+        RuntimeError: if there is no program `openssl`.
+    """
+    if shutil.which("openssl") is None:
+        raise RuntimeError("TLS is not measured without the program `openssl`, for a certificate")
+    certificate, key = str(folder / "certificate.pem"), str(folder / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return certificate, key
 
 
-if __name__ == "__main__":
-    cores.pin_to_others()
-    _Server(float(sys.argv[1])).serve()
+def described() -> str:
+    """Which sink it is, for the report."""
+    c = {tls: _compiled(tls=tls) is not None for tls in (False, True)}
+    if all(c.values()):
+        return f"a C program with epoll; TLS by {ssl.OPENSSL_VERSION.partition('  ')[0]}"
+    return "a C program with epoll, TLS by one in Python" if c[False] else "a Python program"
+
+
+def _program(*, tls: bool) -> list[str]:
+    compiled = _compiled(tls=tls)
+    return [sys.executable, "-m", "benchmarks.python_sink"] if compiled is None else [compiled]
+
+
+@functools.lru_cache
+def _compiled(*, tls: bool) -> str | None:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        return None
+    folder = _folder().name
+    for with_tls, flags in _BUILDS:
+        if with_tls or not tls:
+            program = str(Path(folder) / f"sink-{with_tls}")
+            command: list[Any] = [compiler, "-O2", "-o", program, _SOURCE, *flags]
+            if subprocess.run(command, check=False, capture_output=True, timeout=120).returncode == 0:
+                return program
+    return None
+
+
+@functools.lru_cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="benchmarks-")  # until the interpreter exits
