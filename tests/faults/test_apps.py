@@ -163,19 +163,20 @@ def test_429_slows_the_whole_app_and_no_other(path, kochava):
     kochava.answers[_BAD] = (429, {"Retry-After": "2"})
     with KochavaDestination(endpoint=kochava.url, outbox=path) as destination:
         destination.enqueue_many(
-            [_for(app, number) for number in range(50) for app in (_BAD, _GOOD)]
+            [_for(app, number) for number in range(30) for app in (_BAD, _GOOD)]
         )
-        eventually(lambda: kochava.count(_GOOD) == 50, timeout=1.5)
+        eventually(lambda: kochava.count(_GOOD) == 30)
         refused_at = kochava.asked[_BAD][0]
         refused = kochava.count(_BAD)
         assert refused <= 16  # what was on its way when the first was refused
         kochava.answers.clear()
         status = destination.flush(20)
-    assert status.states == {"delivered": 100}
+    assert status.states == {"delivered": 60}
     after = kochava.asked[_BAD][refused:]
-    assert len(after) == 50
-    # None of its ten devices had a request while the app had to rest.
+    assert len(after) == 30
+    # None of its ten devices had a request while the app had to rest, and the other's had theirs.
     assert min(after) - refused_at >= 1.95
+    assert max(kochava.asked[_GOOD]) < min(after)
 
 
 def test_installs_go_first_and_each_device_keeps_its_order(path):

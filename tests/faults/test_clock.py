@@ -15,7 +15,7 @@ from tests.faults.traffic import Arrived, message
 _MESSAGES = 60
 
 
-@pytest.mark.parametrize("days", [0.5, 4_000])
+@pytest.mark.parametrize("days", [4_000, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_jumps_to_and_fro_neither_stall_nor_lose_nor_exhaust(tmp_path, days):
     path = tmp_path / "outbox.sqlite3"
     faults = Faults(error_rate=0.3, reset_before_reading=0.1, seed=4)

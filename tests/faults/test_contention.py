@@ -56,7 +56,7 @@ def _work_on_one_file(tmp_path, seconds, pause):
 
 
 def test_ten_writers_and_two_relays_share_a_file(tmp_path):
-    _work_on_one_file(tmp_path, seconds=2, pause=0.02)
+    _work_on_one_file(tmp_path, seconds=1, pause=0.02)
 
 
 @pytest.mark.slow

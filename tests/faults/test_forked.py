@@ -42,7 +42,9 @@ def kochava():
 
 @pytest.fixture
 def destination(path, kochava):
-    with KochavaDestination("koapp", endpoint=kochava.url, outbox=path, workers=4) as destination:
+    with KochavaDestination(
+        "koapp", endpoint=kochava.url, outbox=path, workers=4, lease=1.0
+    ) as destination:
         yield destination
 
 
@@ -151,7 +153,9 @@ def test_children_that_end_at_once_lose_nothing(destination, path, kochava):
     assert len(arrived.repeated) <= status.maybe_repeated
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    "method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.slow)]
+)
 def test_children_of_multiprocessing_need_no_flush(destination, kochava, path, method):
     destination.enqueue(message(0))
     context = multiprocessing.get_context(method)
