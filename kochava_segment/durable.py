@@ -354,7 +354,7 @@ def _is_deletion(item: object) -> bool:
 
 def _get(item: object, key: str) -> object:
     """A value of a message, None where there is none, or no message that can be read."""
-    if isinstance(item, dict):
+    if type(item) is dict:  # any other may raise what it likes
         return item.get(key)
     try:
         return item.get(key) if isinstance(item, Mapping) else None
