@@ -15,8 +15,9 @@ import click
 
 from kochava_segment.cli.options import as_lines, destination_options
 from kochava_segment.delivery.instrumentation import LoggingHook
+from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.destination import KochavaDestination
-from kochava_segment.errors import ConfigurationError
+from kochava_segment.errors import ConfigurationError, OutboxError
 from kochava_segment.option_kinds import ENDPOINT, SECRET, Kind, is_loopback
 from kochava_segment.options import ENVIRONMENT_PREFIX
 
@@ -138,12 +139,14 @@ def serve(
         )
         if destination.options.outbox is None:
             raise click.UsageError("--outbox is missing: messages are stored there before they go")
+        _check_writable(destination.outbox)
         bound = _bound(modules, host, port)
         stack.callback(bound.close)
         tracking = None
         if segment_write_key is not None:
             tracking = _tracking(destination, segment_write_key, segment_host)
             stack.callback(tracking.close)
+            _check_writable(tracking.outbox)
         if not console:
             settings["console_token"] = None
         elif settings["console_token"] is None:
@@ -198,6 +201,15 @@ def _bound(modules: _Modules, host: str, port: int) -> Any:
     except OSError as error:
         detail = f"--host {host} --port {port} cannot be listened on: {error.strerror}"
         raise click.ClickException(detail) from None
+
+
+def _check_writable(outbox: Outbox) -> None:
+    """Say so at once, and not with every message."""
+    try:
+        with outbox.file.writing():
+            pass
+    except OutboxError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _tracking(destination: KochavaDestination, write_key: str, host: str | None) -> Any:

@@ -5,6 +5,7 @@ As a process it prints its port, and answers `GET /` with what it has got.
 
 import base64
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -80,5 +81,6 @@ class FakeSegment:
 
 if __name__ == "__main__":
     segment = FakeSegment()
-    print(segment.url, flush=True)
+    sys.stdout.write(f"{segment.url}\n")
+    sys.stdout.flush()
     segment.serve()

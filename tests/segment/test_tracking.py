@@ -192,13 +192,14 @@ def test_nothing_of_a_message_is_logged_even_for_debugging(tracking, fake, caplo
         assert content not in caplog.text
 
 
-def test_others_who_use_segment_s_client_keep_their_log(tracking, caplog):
+@pytest.mark.usefixtures("tracking")
+def test_others_who_use_segment_s_client_keep_their_log(caplog):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("segment").debug("theirs")
     assert "theirs" in caplog.text
 
 
-def test_segment_s_own_client_is_not_started(tracking, fake):
+def test_segment_s_own_client_is_not_started(tracking):
     tracking.enqueue(MESSAGE)
     until(lambda: states(tracking) == {"delivered": 1})
     assert segment.analytics.default_client is None

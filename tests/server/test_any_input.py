@@ -3,6 +3,7 @@
 import asyncio
 import json
 import zlib
+from itertools import pairwise
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -76,7 +77,7 @@ bodies = st.one_of(
 
 def cut(body, places):
     places = sorted({min(place, len(body)) for place in places} | {0, len(body)})
-    return [body[start:end] for start, end in zip(places, places[1:], strict=False)] or [b""]
+    return [body[start:end] for start, end in pairwise(places)] or [b""]
 
 
 @settings(max_examples=150, deadline=None)
