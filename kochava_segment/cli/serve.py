@@ -135,7 +135,7 @@ def serve(
     with ExitStack() as stack:
         # Closed in this order: what comes, before that to which it goes.
         destination = stack.enter_context(
-            load(hooks=(LoggingHook(), modules.running.prometheus_hook()))
+            load(hooks=(LoggingHook(), modules.running.prometheus_hook(), *modules.history(console)))
         )
         if destination.options.outbox is None:
             raise click.UsageError("--outbox is missing: messages are stored there before they go")
@@ -183,6 +183,15 @@ class _Modules:
         from kochava_segment.server import create_app, running  # noqa: PLC0415  # needs the extra
 
         self.create_app, self.running = create_app, running
+
+    @staticmethod
+    def history(console: bool) -> list[Any]:  # noqa: FBT001  # the flag of the command
+        """The hook that the console's latencies come from."""
+        if not console:
+            return []
+        from kochava_segment.server.console.history import DeliveryHistory  # noqa: PLC0415
+
+        return [DeliveryHistory()]
 
 
 def _with_extra() -> _Modules:

@@ -84,6 +84,9 @@ def create_app(
         for name, path, endpoint, methods in endpoints
     ]
 
+    if console_token is not None:
+        routes.append(_console(destination, status, metrics, console_token))
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         if destination.options.relay:
@@ -106,6 +109,21 @@ def create_app(
     app.state.status = status
     app.state.console_token = console_token
     return app
+
+
+def _console(
+    destination: KochavaDestination, status: CountedStatus, metrics: Metrics, token: str
+) -> BaseRoute:
+    # Only who wants pages pays for what makes them.
+    from kochava_segment.server.console.app import console  # noqa: PLC0415
+    from kochava_segment.server.console.history import DeliveryHistory  # noqa: PLC0415
+
+    hooks = destination.options.hooks
+    history = next((hook for hook in hooks if isinstance(hook, DeliveryHistory)), None)
+    # Without one among the hooks, it knows what the receiver did not pass on, and no latencies.
+    history = history or DeliveryHistory()
+    metrics.listeners.append(history.received)
+    return console(destination, status, history, token)
 
 
 def _answering(name: str, endpoint: Endpoint, metrics: Metrics) -> Endpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter as Counts
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -34,6 +34,10 @@ class Metrics:
         destination: Whose outbox and hooks are looked at.
         tracking: The queue towards Segment, if there is one.
         status: Counts what the destination's outbox holds.
+
+    Attributes:
+        registry: Where they are.
+        listeners: Are told of what became of messages as well.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Metrics:
         status: CountedStatus,
     ) -> None:
         self.registry = CollectorRegistry()
+        self.listeners: list[Callable[[Sequence[Outcome]], object]] = []
         self._registries = [self.registry]
         options = destination.options
         for hook in options.hooks:
@@ -82,6 +87,8 @@ class Metrics:
         """Count what became of messages."""
         for (kind, reason), count in Counts(map(_label, outcomes)).items():
             self._received.labels(kind, reason).inc(count)
+        for listener in self.listeners:
+            listener(outcomes)
 
     def postback(self, outcome: Outcome) -> None:
         """Count what became of a postback."""
