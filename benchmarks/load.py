@@ -33,7 +33,7 @@ from typing import Any
 from attrs import field, frozen
 
 from benchmarks import cores
-from benchmarks.posting import messages
+from benchmarks.events import messages
 from benchmarks.sink import running_sink
 
 SECRET = "benchmark-secret"  # of a receiver that lives for a minute
@@ -87,27 +87,34 @@ class Measured:
 def running_receiver(*, relay: bool, endpoint: str) -> Iterator[Receiver]:
     """A receiver in a process of its own, on the first core, with an outbox in a new folder."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *(sys.executable, "-m", "kochava_segment", "serve", "--port", "0"),
+        arguments = [
+            *("-m", "kochava_segment", "serve", "--port", "0"),
             *("--outbox", f"{folder}/outbox.sqlite3", "--app-guid", "koexample"),
             *("--endpoint", endpoint, "--relay" if relay else "--no-relay"),
         ]
-        environment = {**os.environ, "KOCHAVA_SEGMENT_WEBHOOK_SECRET": SECRET}
-        with subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            preexec_fn=cores.pin_to_first,  # noqa: PLW1509  # no other thread runs yet
-        ) as process:
-            if process.stdout is None:
-                raise RuntimeError("the receiver has no pipe")
-            try:
-                announced = process.stdout.readline()
-                yield Receiver(int(announced.rpartition(":")[2]), process.pid)
-            finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(timeout=60)
+        with running(arguments) as receiver:
+            yield receiver
+
+
+@contextmanager
+def running(arguments: list[str]) -> Iterator[Receiver]:
+    """A Python program on the first core that prints its URL once it listens, ended by SIGTERM."""
+    environment = {**os.environ, "KOCHAVA_SEGMENT_WEBHOOK_SECRET": SECRET}
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=cores.pin_to_first,  # noqa: PLW1509  # no other thread runs yet
+    ) as process:
+        if process.stdout is None:
+            raise RuntimeError("the receiver has no pipe")
+        try:
+            announced = process.stdout.readline()
+            yield Receiver(int(announced.rpartition(":")[2]), process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=60)
 
 
 def signed_requests(count: int, first: int = 0) -> Iterator[bytes]:
