@@ -387,21 +387,24 @@ class Relay:
         stop: threading.Event,
     ) -> None:
         while (work := ready.get()) is not None:
-            lane = work.lane
-            attempts: list[tuple[LeasedRequest, Attempt]] = []
-            rest = 0.0
-            for leased in lane.requests:
-                may_post, rest = self._may_post(work, stop)
-                if not may_post:
-                    break
-                attempt = self._post(leased.request)
-                attempts.append((leased, attempt))
-                self._learn_from(lane.app_guid, attempt)
-                if self._hooks.hear_details:
-                    self._tell_attempt(lane.app_guid, leased, attempt)
-                if attempt.verdict in (Verdict.RETRY, Verdict.CREDENTIALS):
-                    break  # what comes after it in this lane has to wait for it
-            results.put(_Worked(lane, attempts, rest))
+            results.put(self._work_on(work, stop))
+
+    def _work_on(self, work: _Work, stop: threading.Event) -> _Worked:
+        """Post what was leased of one device, as far as it goes."""
+        lane = work.lane
+        attempts: list[tuple[LeasedRequest, Attempt]] = []
+        for leased in lane.requests:
+            rest = self._held_back(work, stop)
+            if rest is not None:
+                return _Worked(lane, attempts, rest)
+            attempt = self._post(leased.request)
+            attempts.append((leased, attempt))
+            self._learn_from(lane.app_guid, attempt)
+            if self._hooks.hear_details:
+                self._tell_attempt(lane.app_guid, leased, attempt)
+            if attempt.verdict in (Verdict.RETRY, Verdict.CREDENTIALS):
+                break  # what comes after it in this lane has to wait for it
+        return _Worked(lane, attempts)
 
     def _post(self, request: KochavaRequest) -> Attempt:
         try:
@@ -411,19 +414,20 @@ class Relay:
             return Attempt(verdict=Verdict.RETRY, detail=detail)
         return make_attempt(self._transport, prepared)
 
-    def _may_post(self, work: _Work, stop: threading.Event) -> tuple[bool, float]:
-        """Wait for the turn to post; whether it came, and for how long the lane has to rest if not."""
+    def _held_back(self, work: _Work, stop: threading.Event) -> float | None:
+        """Wait for the turn to post; None when it has come, else seconds that the lane has to rest."""
         app_guid = work.lane.app_guid
         if self._blocked.get(app_guid, 0.0) > time.monotonic():
-            return False, 0.0
+            return 0.0
         wait = self._pace_of(app_guid).reserve(within=_PATIENCE)
         if wait > _PATIENCE:  # other apps need this thread
-            return False, wait
+            return wait
         wait = max(wait, self._limiter.reserve())
         if stop.wait(wait) if wait else stop.is_set():
-            return False, 0.0
+            return 0.0
         # Once the lease has run out, somebody else may be sending this.
-        return work.relay == self._relay and time.monotonic() < self._leased_until, 0.0
+        ours = work.relay == self._relay and time.monotonic() < self._leased_until
+        return None if ours else 0.0
 
     def _pace_of(self, app_guid: str) -> RateLimiter:
         return self._paces.get(app_guid) or self._paces.setdefault(app_guid, RateLimiter(None))
