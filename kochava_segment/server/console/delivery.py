@@ -92,7 +92,7 @@ class DeliveryPage:
             window=window,
             windows=list(_WINDOWS.values()),
             chart=self._chart(window, since, counted),
-            status=status,
+            outbox=status,
             relay=self._relay(),
             slowed=counted.slowed,
             answers=answers,

@@ -85,6 +85,19 @@ class Wanted:
                 pairs.append((name, value))
         return pairs
 
+    def described(self) -> list[tuple[str, str]]:
+        """The same for reading."""
+        ages = dict(_AGES)
+        described = [
+            ("State", ", ".join(self.states)),
+            ("Request", ", ".join(map(str, self.ids))),
+            ("Reason contains", self.reason),
+            ("App GUID", self.app),
+            ("Older than", ages[self.older] if self.older else ""),
+            ("Newer than", ages[self.newer] if self.newer else ""),
+        ]
+        return [(name, text) for name, text in described if text]
+
     def query(self, **more: str | int) -> str:
         """The same as the query of an address."""
         return urlencode([*self.pairs(), *((name, str(value)) for name, value in more.items())])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -64,6 +66,8 @@ class Pages:
             "age": shown_age,
             "clock": _clock,
             "number": _number,
+            "path": _path,
+            "sentence": _sentence,
             "duration": shown_duration,
         }
 
@@ -102,6 +106,17 @@ def shown_duration(seconds: float) -> str:
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 120 else shown_age(seconds)
+
+
+def _sentence(text: str) -> Markup:
+    """Words of the library as a sentence: what it puts in backticks is code."""
+    shown = escape(text[:1].upper() + text[1:])
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", shown))  # noqa: S704  # it was escaped
+
+
+def _path(text: str) -> Markup:
+    """A path that may be broken after its dots."""
+    return Markup(".<wbr>").join(text.split("."))
 
 
 def _number(value: float) -> str:

@@ -101,6 +101,7 @@ class TesterPage:
             request=request,
             data=request.payload.get("data", {}),
             permit=visit.session.permit(),
+            prefix=PREFIX,
         )
 
     def send(self, visit: Visit) -> Response:
