@@ -130,7 +130,7 @@ class SegmentTracking:
         for (index, request), is_new in zip(requests_.items(), new, strict=True):
             kind = OutcomeKind.QUEUED if is_new else OutcomeKind.DUPLICATE
             outcomes[index] = Outcome(index=index, message_id=request.message_id, kind=kind)
-        self.start_relay()
+        self._relay.start()
         self._relay.wake()
         return [outcomes[index] for index in range(len(messages))]
 
@@ -154,8 +154,11 @@ class SegmentTracking:
         )
 
     def start_relay(self) -> None:
-        """Send what the file holds in the background; `enqueue` does this by itself."""
-        self._relay.start()
+        """Send what the file holds in the background, also after `stop_relay`.
+
+        `enqueue` does this by itself, but not after `stop_relay`.
+        """
+        self._relay.start(again=True)
 
     def stop_relay(self, timeout: float = 5.0) -> bool:
         """Finish what is being posted and stop sending; what waits stays in the file.

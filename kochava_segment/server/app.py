@@ -99,8 +99,6 @@ def create_app(
         await run_in_threadpool(destination.stop_relay)
         if tracking is not None:
             await run_in_threadpool(tracking.stop_relay)
-        for one in commits:
-            one.close()
 
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.destination = destination

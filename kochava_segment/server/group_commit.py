@@ -84,10 +84,6 @@ class GroupCommit:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    def close(self) -> None:
-        """End the thread, once what it does is done."""
-        self._thread.shutdown()
-
     async def _store_all(self) -> None:
         loop = asyncio.get_running_loop()
         while self._queue:

@@ -30,7 +30,7 @@ def running():
         ) as kochava,
         SegmentTracking(f"{folder}/s.sqlite3", "key", "http://127.0.0.1:9") as tracking,
     ):
-        tracking.start_relay = lambda: None
+        tracking._relay.start = lambda **_: None
         settings_ = {"postback_secret": SECRET, "tracking": tracking}
         apps = {
             "open": create_app(kochava, **settings_),

@@ -12,7 +12,7 @@ from kochava_segment.segment.tracking import SegmentTracking
 from kochava_segment.server import create_app, health
 from kochava_segment.server.status import CountedStatus, OneAtATime
 from tests.messages import ios
-from tests.server.asgi import acall, call
+from tests.server.asgi import JSON, acall, call, encoded
 
 
 def problems(app):
@@ -105,15 +105,18 @@ def test_a_lifespan_starts_the_relays_and_stops_them(tmp_path):
     ):
         app = create_app(kochava, tracking=tracking, postback_secret="s")
 
-        async def scenario():
+        async def scenario(number):
             async with app.router.lifespan_context(app):
                 assert kochava.relay_alive
                 assert tracking.relay_alive
                 assert (await acall(app, "GET", "/readyz")).status == 200
+                body = encoded(ios(messageId=str(number)))
+                assert (await acall(app, "POST", "/segment", body, JSON)).status == 202
 
-        asyncio.run(scenario())
-        assert not kochava.relay_alive
-        assert not tracking.relay_alive
+        for number in range(2):  # a test of somebody's may well run it twice
+            asyncio.run(scenario(number))
+            assert not kochava.relay_alive
+            assert not tracking.relay_alive
 
 
 def test_the_status_is_counted_again_only_when_it_is_old(destination, monkeypatch):

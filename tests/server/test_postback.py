@@ -26,7 +26,7 @@ POSTBACK = {
 def tracking(tmp_path, monkeypatch):
     """A queue towards a Segment that nobody reaches."""
     with SegmentTracking(tmp_path / "to-segment.sqlite3", "key", "http://127.0.0.1:9") as running:
-        monkeypatch.setattr(running, "start_relay", lambda: None)
+        monkeypatch.setattr(running._relay, "start", lambda **_: None)
         yield running
 
 
