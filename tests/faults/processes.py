@@ -25,13 +25,12 @@ class Sender:
     Args:
         folder: Where its output goes: to files, since a full pipe would hold it up.
         environ: Environment variables for it.
-        process: Arguments for Popen.
         arguments: Of `sender.main`.
     """
 
     count = 0
 
-    def __init__(self, folder, *, environ=None, process=None, **arguments):
+    def __init__(self, folder, *, environ=None, **arguments):
         Sender.count += 1
         self._output = folder / f"sender-{Sender.count}.txt"
         self._errors = folder / f"sender-{Sender.count}.err"
@@ -42,7 +41,6 @@ class Sender:
                 env=environment(**(environ or {})),
                 stdout=output,
                 stderr=errors,
-                **(process or {}),
             )
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ def main(
     clock=None,
     checkpoint_pages=None,
     acknowledge_in=None,
+    largest_file=None,
 ):
     """Enqueue messages, then end in some way.
 
@@ -43,10 +45,13 @@ def main(
         then: How to end: see `_ENDINGS`.
         clock: Seconds by which the clock jumps to and fro, if it does.
         checkpoint_pages: After how many pages SQLite empties its -wal file, if not as usual.
+        largest_file: Bytes that it may write into a file, if there is a limit.
         acknowledge_in: A file to write the latest number to, else standard output.
     """
     if clock is not None:
         _let_the_clock_jump(clock)
+    if largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     if checkpoint_pages is not None:
         outbox_file._CHECKPOINT_PAGES = checkpoint_pages
     acknowledge = _acknowledging(acknowledge_in)

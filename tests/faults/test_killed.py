@@ -44,7 +44,7 @@ def _assert_nothing_lost(path, kochava, acknowledged, kills):
     assert len(arrived.repeated) <= status.maybe_repeated
     assert sum(arrived.repeated.values()) <= sum(perhaps_sent) <= kills * _MOST_IN_FLIGHT
     say(
-        f"{kills} kills, {len(acknowledged)} acknowledged, {len(arrived.numbers)} arrived, "
+        f"up to {kills} kills, {len(acknowledged)} acknowledged, {len(arrived.numbers)} arrived, "
         f"{sum(arrived.repeated.values())} twice, {status.maybe_repeated} perhaps twice"
     )
 

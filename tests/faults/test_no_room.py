@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sqlite3
 import subprocess
 import time
@@ -112,7 +111,7 @@ def test_a_limit_on_the_size_of_files_is_an_error_to_the_caller(tmp_path):
     with KochavaEmulator(keep=10**6) as kochava:
         sender = Sender(
             tmp_path,
-            process={"preexec_fn": _limit_files},
+            largest_file=300_000,
             options={"outbox": str(path), "endpoint": kochava.url, "relay": False},
         )
         assert sender.end() == 1
@@ -120,10 +119,6 @@ def test_a_limit_on_the_size_of_files_is_an_error_to_the_caller(tmp_path):
         _assert_sound(path)
         assert stored_numbers(path) == sender.acknowledged != []
         assert drained(path, kochava.url).states == {"delivered": len(sender.acknowledged)}
-
-
-def _limit_files():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
 
 @contextmanager
