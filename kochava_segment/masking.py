@@ -7,13 +7,15 @@ from typing import Any
 from attrs import asdict
 
 from kochava_segment.delivery.outbox_inspection import OutboxEntry
+from kochava_segment.names import is_personal_property, looks_like_email
 
 _SHOWN = 4  # characters: enough to compare two by eye, too few to find somebody by
 
-# Kochava's keys whose values name a device or a person, wherever they stand.
+# Keys whose values name a device or a person, wherever they stand and however they are spelt:
+# Kochava's, and what events call the same.
 _IDENTIFYING = frozenset(
-    "kochava_device_id origination_ip device_ua user_id user_name idfa idfv adid android_id "
-    "ad_services_token id_value receipt_id tc_string".split()
+    "kochavadeviceid originationip deviceua userid username idfa idfv adid androidid "
+    "adservicestoken idvalue receiptid tcstring ip anonymousid deviceid advertisingid".split()
 )
 # Objects whose values all do: what IdentityLinks call a device, and any ids of the caller's own.
 _IDENTIFYING_OBJECTS = frozenset({"device_ids", "device_id"})
@@ -48,12 +50,18 @@ def shown_entry(entry: OutboxEntry, *, reveal: bool) -> dict[str, Any]:
 def _masked(value: Any, objects: frozenset[str] | set[str], *, hide: bool) -> Any:
     if isinstance(value, dict):
         return {
-            key: _masked(item, objects, hide=hide or key in objects or key in _IDENTIFYING)
+            key: _masked(item, objects, hide=hide or key in objects or _is_identifying(key))
             for key, item in value.items()
         }
     if isinstance(value, list):
         return [_masked(item, objects, hide=hide) for item in value]
+    hide = hide or (isinstance(value, str) and looks_like_email(value))
     if not hide or value in ("", None) or isinstance(value, bool):
         return value
     text = str(value)
     return f"{text[: min(_SHOWN, len(text) // 3)]}…"
+
+
+def _is_identifying(key: str) -> bool:
+    folded = key.replace("_", "").replace("-", "").casefold()
+    return folded in _IDENTIFYING or is_personal_property(key)

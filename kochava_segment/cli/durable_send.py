@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import click
 
 from kochava_segment.cli.messages import STDIN, Entry, read_entries
-from kochava_segment.cli.relay import LAST_POSTS, in_words
+from kochava_segment.cli.relay import LAST_POSTS, in_words, relay_heard
 from kochava_segment.cli.report import Report
 from kochava_segment.cli.stopping import Stop
 from kochava_segment.delivery.outbox import Outbox
@@ -46,7 +47,7 @@ def send_through_outbox(
         Whether everything that the outbox held was delivered.
     """
     box = destination.outbox
-    try:
+    with relay_heard(), _errors_in_words():
         read = stop.until_stopped(_identified(read_entries(files)))
         _fill(destination, report, report.taken(read), stop)
         destination.start_relay(wait=_STARTED_WITHIN)
@@ -64,10 +65,16 @@ def send_through_outbox(
         report.summarise()
         if status.failed:
             _keep_failed(box, files, report)
-    except OutboxError as error:
-        raise click.ClickException(str(error)) from None
     _say_what_is_left(box.file.path, status)
     return not status.pending and not status.failed
+
+
+@contextmanager
+def _errors_in_words() -> Iterator[None]:
+    try:
+        yield
+    except OutboxError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _identified(read: Iterator[Entry]) -> Iterator[Entry]:

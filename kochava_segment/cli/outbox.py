@@ -88,6 +88,7 @@ def _filtered(command: Callable[..., Any]) -> Callable[..., Any]:
         state: tuple[str, ...],
         reason: str | None,
         app: str | None,
+        message_id: str | None,
         older_than: float | None,
         newer_than: float | None,
         ids: tuple[int, ...],
@@ -97,6 +98,7 @@ def _filtered(command: Callable[..., Any]) -> Callable[..., Any]:
             states=state,
             reason=reason,
             app_guid=app,
+            message_id=message_id,
             older_than=older_than,
             newer_than=newer_than,
             ids=ids,
@@ -113,6 +115,7 @@ def _filtered(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--reason", metavar="TEXT", help="Only where the reason contains this."),
         click.option("--app", metavar="GUID", help="Only this App GUID."),
+        click.option("--message-id", metavar="ID", help="Only the message with this messageId."),
         click.option(
             "--older-than", callback=_parse_age, metavar="AGE", help="Queued before: 30m, 12h, 7d."
         ),
@@ -258,7 +261,9 @@ def discard(box: Outbox, *, which: EntryFilter, everything: bool, yes: bool) -> 
 
 def _some_or_all(which: EntryFilter, *, everything: bool) -> EntryFilter:
     if which == EntryFilter() and not everything:
-        raise click.UsageError("say which: IDs, --state, --reason, --app, an age, or --all")
+        raise click.UsageError(
+            "say which: IDs, --state, --reason, --app, --message-id, an age, or --all"
+        )
     return which
 
 
@@ -272,6 +277,8 @@ def export(
     path: Path, *, which: EntryFilter, output: Path | None, reveal: bool, salvage: bool
 ) -> None:
     """Write requests with their bodies as JSON lines, to a file or to standard output."""
+    if not reveal:
+        click.echo("identifiers are cut short: --reveal writes them in full", err=True)
     with _output(output) as file:
         if salvage:
             _salvage(path, file, reveal=reveal)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -44,7 +46,7 @@ def relay(
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with load(relay=True) as destination:
+    with relay_heard(), load(relay=True) as destination:
         try:
             box = destination.outbox
         except ConfigurationError:
@@ -67,6 +69,22 @@ def relay(
     click.echo(in_words(found))
     if until_empty and (found.failed or found.pending):
         raise SystemExit(1)
+
+
+class _ToStandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=True)
+
+
+@contextmanager
+def relay_heard() -> Iterator[None]:
+    """Have what relays warn of, such as refused credentials, written to standard error."""
+    logger, handler = logging.getLogger("kochava_segment.relay"), _ToStandardError(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def in_words(found: OutboxStatus) -> str:
