@@ -78,10 +78,16 @@ class _Surroundings:
 
 
 def _evaluate(example: Example) -> None:
-    """Run a snippet, and the tests that it defines."""
-    _python(example)
-    for name in re.findall(r"^def (test_\w+)\(kochava_emulator\)", example.parsed, re.MULTILINE):
-        example.namespace[name](example.namespace["kochava_emulator"])
+    """Run a snippet, and the tests that it defines, in the page's directory."""
+    before = Path.cwd()
+    os.chdir(example.namespace["directory"])
+    try:
+        _python(example)
+        pattern = re.compile(r"^def (test_\w+)\(kochava_emulator\)", re.MULTILINE)
+        for name in pattern.findall(example.parsed):
+            example.namespace[name](example.namespace["kochava_emulator"])
+    finally:
+        os.chdir(before)
 
 
 _surroundings = _Surroundings()
