@@ -21,7 +21,7 @@ from kochava_segment.server.health import Health
 from kochava_segment.server.metrics import Metrics
 from kochava_segment.server.postback import PostbackReceiver
 from kochava_segment.server.receiving import SegmentReceiver
-from kochava_segment.server.status import CountedStatus
+from kochava_segment.server.status import CountedDepth, CountedStatus
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -63,15 +63,16 @@ def create_app(
     empty = [Problem(name, "is empty") for name, value in secrets.items() if value == ""]
     if empty:
         raise ConfigurationError(empty)
+    depth = CountedDepth(destination.outbox)
     status = CountedStatus(destination.outbox)
-    metrics = Metrics(destination, tracking, status)
+    metrics = Metrics(destination, tracking, depth)
     commit = GroupCommit(destination.enqueue_many)
     segment = SegmentReceiver(
         commit, metrics, webhook_secret=webhook_secret, bearer_token=bearer_token
     )
     postbacks = PostbackReceiver(destination, tracking, metrics, secret=postback_secret)
     commits = [one for one in (commit, postbacks.commit) if one is not None]
-    health = Health(destination, tracking, status, ready_within=ready_within)
+    health = Health(destination, tracking, depth, ready_within=ready_within)
     endpoints: tuple[tuple[str, str, Endpoint, list[str]], ...] = (
         ("segment", "/segment", segment.receive, ["POST", "PUT", "PATCH"]),
         ("postback", "/kochava/postback/{secret}", postbacks.receive, ["GET", "POST"]),

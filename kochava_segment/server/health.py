@@ -12,7 +12,7 @@ from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import OutboxError
 from kochava_segment.segment.tracking import SegmentTracking
 from kochava_segment.server.answers import json_answer
-from kochava_segment.server.status import CountedStatus, OneAtATime
+from kochava_segment.server.status import CountedDepth, OneAtATime
 
 _CHECKED_WITHIN = 4.0  # seconds
 
@@ -23,7 +23,7 @@ class Health:
     Args:
         destination: Whose outbox and relay are looked at.
         tracking: The same towards Segment, if there is one.
-        status: Counts what the outbox holds.
+        depth: Counts what waits in the outbox.
         ready_within: Seconds for which a message may wait.
     """
 
@@ -31,13 +31,13 @@ class Health:
         self,
         destination: KochavaDestination,
         tracking: SegmentTracking | None,
-        status: CountedStatus,
+        depth: CountedDepth,
         *,
         ready_within: float,
     ) -> None:
         self._destination = destination
         self._tracking = tracking
-        self._status = status
+        self._depth = depth
         self._ready_within = ready_within
         self._check = OneAtATime(self._problems)
 
@@ -59,7 +59,7 @@ class Health:
         problems = []
         try:
             _write(self._destination.outbox)
-            oldest = self._status.get().oldest_age
+            oldest = self._depth.get().oldest_age
             if oldest is not None and oldest > self._ready_within:
                 problems.append(
                     f"a message has waited for {oldest:.0f} s; {self._ready_within:.0f} s are allowed"

@@ -12,13 +12,13 @@ from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kochava_segment.delivery.outbox_inspection import STATES, OutboxStatus
+from kochava_segment.delivery.outbox_inspection import OutboxDepth
 from kochava_segment.delivery.prometheus import PrometheusHook
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import OutboxError
 from kochava_segment.outcome import Outcome, OutcomeKind
 from kochava_segment.segment.tracking import SegmentTracking
-from kochava_segment.server.status import CountedStatus, OneAtATime
+from kochava_segment.server.status import CountedDepth, OneAtATime
 
 _COUNTED_WITHIN = 4.0  # seconds
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -33,7 +33,7 @@ class Metrics:
     Args:
         destination: Whose outbox and hooks are looked at.
         tracking: The queue towards Segment, if there is one.
-        status: Counts what the destination's outbox holds.
+        depth: Counts what waits in the destination's outbox.
 
     Attributes:
         registry: Where they are.
@@ -44,7 +44,7 @@ class Metrics:
         self,
         destination: KochavaDestination,
         tracking: SegmentTracking | None,
-        status: CountedStatus,
+        depth: CountedDepth,
     ) -> None:
         self.registry = CollectorRegistry()
         self.listeners: list[Callable[[Sequence[Outcome]], object]] = []
@@ -79,7 +79,7 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._queues = _Queues(destination, tracking, status)
+        self._queues = _Queues(destination, tracking, depth)
         self.registry.register(self._queues)
         self._count = OneAtATime(self._queues.count)
 
@@ -122,14 +122,14 @@ class _Queues(Collector):
         self,
         destination: KochavaDestination,
         tracking: SegmentTracking | None,
-        status: CountedStatus,
+        depth: CountedDepth,
     ) -> None:
         self._destination = destination
         self._tracking = tracking
-        self._counted = {"kochava": status}
+        self._counted = {"kochava": depth}
         if tracking is not None:
-            self._counted["segment"] = CountedStatus(tracking.outbox)
-        self._found: dict[str, OutboxStatus] = {}
+            self._counted["segment"] = CountedDepth(tracking.outbox)
+        self._found: dict[str, OutboxDepth] = {}
 
     def count(self) -> None:
         """Count. Blocks."""
@@ -146,21 +146,21 @@ class _Queues(Collector):
     def collect(self) -> Iterator[Metric]:
         """The gauges."""
         found = self._found
-        requests = _gauge("outbox_requests", "Requests in the outbox, by state.", "state")
+        requests = _gauge(
+            "outbox_requests", "Requests that wait or have failed, by state.", "state"
+        )
         oldest = _gauge("outbox_oldest_seconds", "Seconds that the oldest request has waited.")
         used = _gauge("outbox_bytes", "Bytes of the outbox file that are used.")
-        rate = _gauge("outbox_deliveries_per_second", "Deliveries a second over the last minute.")
         paused = _gauge(
             "outbox_paused_apps", "Apps that wait since their credentials were refused."
         )
-        for queue, status in found.items():
-            for state in STATES:
-                requests.add_metric([queue, state], status.count(state))
-            oldest.add_metric([queue], status.oldest_age or 0.0)
-            used.add_metric([queue], status.used_bytes)
-            rate.add_metric([queue], status.rate)
-            paused.add_metric([queue], len(status.paused))
-        yield from (requests, oldest, used, rate, paused)
+        for queue, depth in found.items():
+            for state, count in depth.states.items():
+                requests.add_metric([queue, state], count)
+            oldest.add_metric([queue], depth.oldest_age or 0.0)
+            used.add_metric([queue], depth.used_bytes)
+            paused.add_metric([queue], len(depth.paused))
+        yield from (requests, oldest, used, paused)
         alive = _gauge("relay_alive", "Whether the relay runs in this process.")
         if self._destination.options.relay:
             alive.add_metric(["kochava"], self._destination.relay_alive)

@@ -9,7 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from kochava_segment.delivery.outbox import Outbox
-from kochava_segment.delivery.outbox_inspection import OutboxStatus, outbox_status
+from kochava_segment.delivery.outbox_inspection import (
+    OutboxDepth,
+    OutboxStatus,
+    outbox_depth,
+    outbox_status,
+)
 
 _FRESH_FOR = 5.0  # seconds
 _SHARE = 20  # of the time that counting takes, it is not counted again
@@ -17,29 +22,40 @@ _SHARE = 20  # of the time that counting takes, it is not counted again
 _Found = TypeVar("_Found")
 
 
-class CountedStatus:
-    """The status of an outbox, a few seconds old at most unless counting takes that long.
+class _Counted(Generic[_Found]):
+    """What is counted, a few seconds old at most unless counting takes that long."""
 
-    Counting reads the whole table of requests, which a busy outbox fills with millions.
-    """
-
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-        self._status: OutboxStatus | None = None
+    def __init__(self, count: Callable[[], _Found]) -> None:
+        self._count = count
+        self._found: _Found | None = None
         self._fresh_until = 0.0
 
-    def get(self) -> OutboxStatus:
-        """The status; counts where it is too old. Blocks.
+    def get(self) -> _Found:
+        """What was found; counts where that is too old. Blocks.
 
         Raises:
             OutboxError: if the outbox cannot be read.
         """
         began = time.monotonic()
-        if self._status is None or began > self._fresh_until:
-            self._status = outbox_status(self._outbox)
+        if self._found is None or began > self._fresh_until:
+            self._found = self._count()
             ended = time.monotonic()
             self._fresh_until = ended + max(_FRESH_FOR, _SHARE * (ended - began))
-        return self._status
+        return self._found
+
+
+class CountedStatus(_Counted[OutboxStatus]):
+    """The status of an outbox. It reads every request, of which a busy day leaves millions."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__(lambda: outbox_status(outbox))
+
+
+class CountedDepth(_Counted[OutboxDepth]):
+    """What of an outbox is not done with."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        super().__init__(lambda: outbox_depth(outbox))
 
 
 class OneAtATime(Generic[_Found]):

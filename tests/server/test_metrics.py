@@ -7,10 +7,16 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from kochava_segment import Answer, KochavaDestination, RecordingTransport, TransportFailure
+from kochava_segment.delivery.outbox_inspection import (
+    FAILED_STATES,
+    PENDING_STATES,
+    outbox_depth,
+    outbox_status,
+)
 from kochava_segment.delivery.prometheus import PrometheusHook
 from kochava_segment.segment.tracking import SegmentTracking
 from kochava_segment.server import create_app, metrics
-from kochava_segment.server.status import CountedStatus
+from kochava_segment.server.status import CountedDepth
 from tests.messages import MISSING, ios
 from tests.server.asgi import BEARER, JSON, TOKEN, call, encoded
 
@@ -91,7 +97,7 @@ def test_an_outbox_that_cannot_be_counted_in_time_leaves_the_rest(app, monkeypat
     post(app, ios())
     assert value(scraped(app), "outbox_bytes", queue="kochava") > 0
     monkeypatch.setattr(metrics, "_COUNTED_WITHIN", 0.05)
-    monkeypatch.setattr(CountedStatus, "get", lambda _self: time.sleep(0.3))
+    monkeypatch.setattr(CountedDepth, "get", lambda _self: time.sleep(0.3))
     found = scraped(app)
     assert value(found, "received_total", outcome="queued", reason="") == 1
     assert value(found, "outbox_bytes", queue="kochava") is None
@@ -192,3 +198,49 @@ def test_the_rate_limit_is_that_of_the_relay(tmp_path, limit):
     ) as kochava:
         found = scraped(create_app(kochava))
     assert value(found, "rate_limit") == (limit or float("inf"))
+
+
+def test_the_depth_agrees_with_the_status(tmp_path):
+    """Counted by other indexes, the same must come out, whatever the states are."""
+    statuses = {"m-1": 400, "m-2": 200, "m-3": 501}
+    transport = RecordingTransport(
+        lambda request: Answer(statuses.get(request.message_id, 401), {}, b"")
+    )
+    with KochavaDestination(
+        "koexample", outbox=tmp_path / "o.sqlite3", relay=False, transport=transport
+    ) as kochava:
+        empty = outbox_depth(kochava.outbox)
+        assert (sum(empty.states.values()), empty.oldest_age, empty.paused) == (0, None, ())
+        kochava.enqueue_many([ios(messageId=name) for name in statuses])
+        for step in range(3):
+            if step == 1:
+                kochava.start_relay()
+                kochava.flush(10)
+                kochava.enqueue_many(
+                    [
+                        ios(messageId=f"p-{n}", integrations={"Kochava": {"app_guid": "kopaused"}})
+                        for n in range(4)
+                    ]
+                )
+                _until(lambda: outbox_status(kochava.outbox).paused)
+                kochava.stop_relay()
+            elif step == 2:
+                kochava.enqueue(ios(messageId="later"))
+                with kochava.outbox.file.writing() as cursor:
+                    relay = kochava.outbox.register(cursor, "other", 60.0)
+                    kochava.outbox.lease(cursor, relay, requests=1, per_lane=1)
+            depth, status = outbox_depth(kochava.outbox), outbox_status(kochava.outbox)
+            counted = {state: count for state, count in depth.states.items() if count}
+            undone = (*PENDING_STATES, *FAILED_STATES)
+            assert counted == {s: count for s, count in status.states.items() if s in undone}
+            assert depth.paused == status.paused
+            assert depth.used_bytes == status.used_bytes
+            assert depth.oldest_age == pytest.approx(status.oldest_age, abs=0.5)
+        assert counted == {"rejected": 2, "paused": 4, "in flight": 1}
+
+
+def _until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
