@@ -37,6 +37,7 @@ _STATIC = {
     "icon.svg": "image/svg+xml",
 }
 _FOR_A_YEAR = "public, max-age=31536000, immutable"  # another version has another address
+_IN_BACKTICKS = re.compile(r"`([^`]*)`")
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
 
 
@@ -110,8 +111,11 @@ def shown_duration(seconds: float) -> str:
 
 def _sentence(text: str) -> Markup:
     """Words of the library as a sentence: what it puts in backticks is code."""
-    shown = escape(text[:1].upper() + text[1:])
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", shown))  # noqa: S704  # it was escaped
+    first, space, rest = text.partition(" ")
+    if first.isalpha():  # others are paths and names, and begin as they do
+        first = first[0].upper() + first[1:]
+    shown = str(escape(first + space + rest))
+    return Markup(_IN_BACKTICKS.sub(r"<code>\1</code>", shown))  # noqa: S704  # it was escaped
 
 
 def _path(text: str) -> Markup:
