@@ -352,6 +352,22 @@ def test_forget_says_what_is_gone_and_what_is_not(path, kochava):
     assert run("forget", "u-1", "--app-guid", "koapp").returncode == 2
 
 
+def test_forget_in_a_file_that_is_no_outbox(tmp_path):
+    other = tmp_path / "file"
+    other.write_text("x" * 5000)
+    done = CliRunner().invoke(cli, ["forget", "u-1", "--app-guid", "koapp", "--outbox", str(other)])
+    assert done.exit_code == 1
+    assert "is no outbox" in done.stderr
+
+
+def test_a_relay_reports_now_and_then(failed):
+    with KochavaEmulator(faults=Faults(latency=1.7)) as slow:
+        done = run(*_relay(failed, slow, "--until-empty", "--report-every", "1"))
+    reports = [line for line in done.stdout.splitlines() if line.startswith("the outbox holds: ")]
+    assert "1 in flight" in reports[0]
+    assert "2 delivered" in reports[-1]
+
+
 # send --outbox.
 
 

@@ -403,3 +403,24 @@ def test_numbers_that_go_far_apart_are_passed_over_quickly(tmp_path):
     found, _ = _salvaged(path)
     assert [entry["id"] for entry in found] == [1, 10**12]
     assert time.monotonic() - began < 5
+
+
+def test_a_file_whose_ends_cannot_be_read_is_salvaged_up_to_there(tmp_path):
+    path = _filled(tmp_path)
+    for table in ("body", "request"):
+        size, pages = _pages(path, table)
+        _spoil(path, size, pages[-1])
+    found, unreadable = _salvaged(path)
+    assert len(found) > 1900
+    assert unreadable > 0
+
+
+def test_a_file_that_cannot_be_read_from_the_beginning_on_gives_what_follows(tmp_path):
+    path = _filled(tmp_path)
+    size, pages = _pages(path, "body")
+    _spoil(path, size, *pages[:40])
+    found, unreadable = _salvaged(path)
+    assert found
+    assert found[0]["id"] > 500
+    assert found[-1]["id"] == 2000
+    assert len(found) + unreadable == 2000
