@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+try:
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+except ModuleNotFoundError as error:
+    detail = "PrometheusHook needs an extra: pip install 'kochava-segment[metrics]'"
+    raise ModuleNotFoundError(detail, name=error.name) from None
 
 from kochava_segment.delivery.instrumentation import (
     AttemptEvent,

@@ -9,8 +9,11 @@ import tracemalloc
 import zlib
 
 import pytest
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from kochava_segment import ConfigurationError, KochavaDestination
+from kochava_segment import ConfigurationError, KochavaDestination, RecordingTransport
 from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status
 from kochava_segment.server import body as body_module
 from kochava_segment.server import create_app, group_commit
@@ -581,3 +584,21 @@ def test_every_refusal_of_a_message_is_logged(app, caplog):
         call(app, "POST", "/segment", encoded(message), TRUSTED)
         assert words in caplog.text
     assert json.dumps(MESSAGE) not in caplog.text
+
+
+def test_mounted_where_no_lifespan_is_run_it_works_all_the_same(tmp_path):
+    transport = RecordingTransport()
+    with KochavaDestination(
+        "koexample", outbox=tmp_path / "o.sqlite3", transport=transport
+    ) as kochava:
+        outer = Starlette(routes=[Mount("/kochava", create_app(kochava, bearer_token=TOKEN))])
+        assert call(outer, "POST", "/kochava/segment", BODY, TRUSTED).status == 202
+        kochava.flush(10)
+    assert [request.message_id for request in transport.requests] == ["m-1"]
+
+
+def test_it_is_mounted_in_fastapi_as_well(destination):
+    outer = FastAPI()
+    outer.mount("/kochava", create_app(destination, bearer_token=TOKEN))
+    assert call(outer, "POST", "/kochava/segment", BODY, TRUSTED).status == 202
+    assert call(outer, "POST", "/kochava/segment", BODY, JSON).status == 401
