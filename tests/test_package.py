@@ -23,12 +23,13 @@ FLOORS = (
     ("cli", "testing"),
     ("server",),
     ("emulator", "segment", "beam"),
+    ("entries",),
     ("destination",),
     ("durable",),
     ("mapping", "delivery"),
     ("options", "outcome"),
     ("option_kinds", "request"),
-    ("errors", "json_codec", "names"),
+    ("errors", "json_codec", "names", "documents"),
 )
 # `options` has options of these types; they are delivery's ground floor and import nothing above.
 OPTIONS_OF_DELIVERY = {

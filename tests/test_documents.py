@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kochava_segment.cli import documents as module
-from kochava_segment.cli.documents import documents
+from kochava_segment import documents as module
+from kochava_segment.documents import documents
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet='a"\\[]{},:\n\u2028é', max_size=8),
