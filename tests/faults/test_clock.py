@@ -13,6 +13,7 @@ from tests.faults.sender import DAY
 from tests.faults.traffic import Arrived, message
 
 _MESSAGES = 60
+_JUMPS = (3 * DAY, pytest.param(-3 * DAY, marks=pytest.mark.slow))
 
 
 @pytest.mark.parametrize("days", [4_000, pytest.param(0.5, marks=pytest.mark.slow)])
@@ -39,7 +40,7 @@ def test_jumps_to_and_fro_neither_stall_nor_lose_nor_exhaust(tmp_path, days):
     assert took < 15
 
 
-@pytest.mark.parametrize("jump", [-3 * DAY, 3 * DAY])
+@pytest.mark.parametrize("jump", _JUMPS)
 def test_a_jump_does_not_change_when_a_back_off_is_over(tmp_path, monkeypatch, jump):
     path, true = tmp_path / "outbox.sqlite3", time.time
     retry = {"base": 1.0, "cap": 1.0, "deadline": 60}
@@ -59,7 +60,7 @@ def test_a_jump_does_not_change_when_a_back_off_is_over(tmp_path, monkeypatch, j
         assert 0.9 < time.monotonic() - began < 3
 
 
-@pytest.mark.parametrize("jump", [-3 * DAY, 3 * DAY])
+@pytest.mark.parametrize("jump", _JUMPS)
 def test_a_jump_does_not_end_a_lease(tmp_path, monkeypatch, jump):
     path, true = tmp_path / "outbox.sqlite3", time.time
     with KochavaEmulator(faults=Faults(latency=1.0)) as kochava:

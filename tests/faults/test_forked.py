@@ -154,7 +154,8 @@ def test_children_that_end_at_once_lose_nothing(destination, path, kochava):
 
 
 @pytest.mark.parametrize(
-    "method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.slow)]
+    "method",
+    ["fork", *(pytest.param(other, marks=pytest.mark.slow) for other in ("spawn", "forkserver"))],
 )
 def test_children_of_multiprocessing_need_no_flush(destination, kochava, path, method):
     destination.enqueue(message(0))

@@ -18,8 +18,8 @@ from tests.faults.traffic import Arrived, message
 _MESSAGES = 60
 _ENDINGS = [
     ("end", 0),
-    ("raise", 1),
     ("exit at once", 4),
+    pytest.param("raise", 1, marks=pytest.mark.slow),
     pytest.param("close", 0, marks=pytest.mark.slow),
     pytest.param("exit", 3, marks=pytest.mark.slow),
     pytest.param("exit in a thread", 0, marks=pytest.mark.slow),
