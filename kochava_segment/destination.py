@@ -14,6 +14,7 @@ from typing import Any
 from attrs import evolve
 from typing_extensions import Self, Unpack
 
+from kochava_segment.delivery.concurrency import Concurrency, make_concurrency
 from kochava_segment.delivery.delivery import Delivery
 from kochava_segment.delivery.in_order import run_in_order
 from kochava_segment.delivery.make_transport import make_transport
@@ -310,7 +311,7 @@ class KochavaDestination:
     def send_many(
         self,
         messages: Iterable[KochavaRequest | Mapping[str, Any] | KochavaSegmentError],
-        concurrency: int = 16,
+        concurrency: int | None = None,
         *,
         within: float | None = None,
     ) -> Generator[Outcome, None, None]:
@@ -327,7 +328,8 @@ class KochavaDestination:
         Args:
             messages: Segment messages, or requests that this destination mapped. An error stands
                 for a message that could not be read; it is reported in its place.
-            concurrency: How many requests may be under way at once.
+            concurrency: How many requests may be under way at once. By default as many as pay off, up
+                to 256: it is found out, by how long answers take and by refusals (429, 5xx).
             within: Seconds from this call that all may take together, as for `send`. What could not
                 be tried in them is EXHAUSTED, after no attempt.
 
@@ -340,15 +342,14 @@ class KochavaDestination:
             ConfigurationError: if `concurrency` is not a positive whole number.
         """
         deadline = _deadline(within)
-        if type(concurrency) is not int or concurrency < 1:  # a bool is an int, but no number
-            raise ConfigurationError([Problem("concurrency", "must be a whole number from 1 on")])
+        wanted = make_concurrency(concurrency)
         prepared = (self._prepare(index, item) for index, item in enumerate(messages))
         stopped = self._delivery.new_stop()
         return run_in_order(
             prepared,
-            partial(self._finish, stopped, deadline),
+            partial(self._finish, stopped, deadline, wanted),
             key=_ordering_key,
-            concurrency=concurrency,
+            concurrency=wanted,
             on_close=stopped.set,
         )
 
@@ -367,12 +368,18 @@ class KochavaDestination:
                 failure = InvalidEventPayload([problem])
         return index, Outcome.of_error(index, failure)
 
-    def _finish(self, stopped: threading.Event, deadline: float, prepared: _Prepared) -> Outcome:
+    def _finish(
+        self,
+        stopped: threading.Event,
+        deadline: float,
+        concurrency: Concurrency,
+        prepared: _Prepared,
+    ) -> Outcome:
         index, item = prepared
         if isinstance(item, Outcome):
             return item
         try:
-            receipt = self._delivery.deliver(item, stopped, deadline)
+            receipt = self._delivery.deliver(item, stopped, deadline, concurrency)
         except KochavaSegmentError as error:
             return Outcome.of_error(index, error, item)
         return Outcome(

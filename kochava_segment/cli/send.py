@@ -34,17 +34,16 @@ from kochava_segment.destination import KochavaDestination
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
-    default=16,
+    default=None,
     metavar="N",
-    show_default=True,
-    help="Requests under way at once.",
+    help="Requests under way at once.  [default: as many as pay off]",
 )
 @destination_options
 def send(
     load: Callable[..., KochavaDestination],
     files: tuple[str, ...],
     failed: Path | None,
-    concurrency: int,
+    concurrency: int | None,
 ) -> None:
     """Send messages to Kochava.
 

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from weakref import WeakSet
 
 from kochava_segment.delivery.after_fork import renew_after_fork
+from kochava_segment.delivery.answer import Verdict
 from kochava_segment.delivery.attempt import make_attempt
+from kochava_segment.delivery.concurrency import Concurrency
 from kochava_segment.delivery.instrumentation import DeliveryHook
 from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.delivery.retry import RetryPolicy
@@ -73,6 +75,7 @@ class Delivery:
         request: KochavaRequest,
         stopped: threading.Event | None = None,
         deadline: float = math.inf,
+        concurrency: Concurrency | None = None,
     ) -> Receipt:
         """Deliver a request.
 
@@ -81,6 +84,7 @@ class Delivery:
             stopped: Ends its waits, and prevents further attempts, once it is set; made by
                 `new_stop()`. By default, only `stop()` does that.
             deadline: When all must be over, as `time.monotonic()` counts.
+            concurrency: Learns from its attempts.
 
         Raises:
             DeliveryError: as `KochavaDestination.send` says.
@@ -94,7 +98,12 @@ class Delivery:
                     closed = stopped.is_set() or (step.seconds > 0 and stopped.wait(step.seconds))
                     step = steps.send(closed)
                 else:
-                    step = steps.send(make_attempt(self._transport, request, step.seconds))
+                    attempt = make_attempt(self._transport, request, step.seconds)
+                    if concurrency is not None:
+                        concurrency.observe(
+                            attempt.elapsed, refused=attempt.verdict is Verdict.RETRY
+                        )
+                    step = steps.send(attempt)
         except StopIteration as settled:
             receipt: Receipt = settled.value
             return receipt

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 from kochava_segment.delivery.after_fork import renew_after_fork
+from kochava_segment.delivery.concurrency import Concurrency
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -29,7 +30,7 @@ def run_in_order(
     work: Callable[[_Item], _Result],
     *,
     key: Callable[[_Item], Hashable | None],
-    concurrency: int,
+    concurrency: Concurrency,
     on_close: Callable[[], None] = lambda: None,
 ) -> Generator[_Result, None, None]:
     """Work on items in threads, and yield the results in the order of completion.
@@ -49,7 +50,7 @@ def run_in_order(
         items: The input; it may be endless. If it raises, that is raised after all results.
         work: Works on one item. If it raises, that is raised after all results.
         key: Items of one key are worked on in their order, never two at once; None sets no order.
-        concurrency: How many items are worked on at once.
+        concurrency: How many items are worked on at once. It may change its mind.
         on_close: Called when the run ends, before items under way are waited for: hurries them.
     """
     run = _Run(iter(items), work, key, concurrency, on_close)
@@ -76,7 +77,7 @@ class _Run(Generic[_Item, _Result]):
         source: Iterator[_Item],
         work: Callable[[_Item], _Result],
         key: Callable[[_Item], Hashable | None],
-        concurrency: int,
+        concurrency: Concurrency,
         on_close: Callable[[], None],
     ) -> None:
         self._source = source
@@ -112,12 +113,8 @@ class _Run(Generic[_Item, _Result]):
 
     def has_room(self) -> bool:
         """Whether another item can be taken."""
-        ready = self.outstanding - self._held
-        return (
-            not self._exhausted
-            and ready < _READY * self._concurrency
-            and self._held < _HELD * self._concurrency
-        )
+        ready, limit = self.outstanding - self._held, self._concurrency.limit
+        return not self._exhausted and ready < _READY * limit and self._held < _HELD * limit
 
     def start_next(self) -> None:
         """Take an item from the input, and start it or hold it until its turn."""
@@ -154,14 +151,18 @@ class _Run(Generic[_Item, _Result]):
             return True
 
     def _start_thread(self) -> None:
-        if len(self._threads) < min(self._concurrency, self.outstanding - self._held):
+        if len(self._threads) < min(self._concurrency.limit, self.outstanding - self._held):
             # A daemon, since an interpreter that exits waits for other threads without limit.
             thread = threading.Thread(target=self._run_jobs, name="kochava-segment", daemon=True)
-            self._threads.append(thread)
+            with self._lock:
+                self._threads.append(thread)
             thread.start()
 
     def _run_jobs(self) -> None:
-        while (job := self._jobs.get()) is not None and not self.closed:
+        while not self._is_one_too_many():
+            job = self._jobs.get()
+            if job is None or self.closed:
+                return
             item, key = job
             try:
                 result: tuple[bool, Any] = (True, self._work(item))
@@ -170,6 +171,16 @@ class _Run(Generic[_Item, _Result]):
             self._results.put(result)  # first, so that the results of a key keep its order
             if key is not None:
                 self._start_next_of(key)
+
+    def _is_one_too_many(self) -> bool:
+        """Whether this thread is no longer needed; it is struck off the list then."""
+        if len(self._threads) <= self._concurrency.limit:
+            return False
+        with self._lock:
+            surplus = len(self._threads) > self._concurrency.limit and not self.closed
+            if surplus:
+                self._threads.remove(threading.current_thread())
+            return surplus
 
     def _start_next_of(self, key: Hashable) -> None:
         with self._lock:
@@ -195,7 +206,7 @@ class _Run(Generic[_Item, _Result]):
     def stop(self) -> None:
         self.closed = True
         self._on_close()
-        for _ in self._threads:
+        for _ in self._threads:  # none leaves the list any more
             self._jobs.put(None)
 
     def join(self, until: float | None = None) -> None:

@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kochava_segment.delivery.in_order import run_in_order
+from kochava_segment.delivery import in_order
+from kochava_segment.delivery.concurrency import PinnedConcurrency
 from tests.long import many
+
+
+def run_in_order(items, work, *, key, concurrency, **more):
+    """With a number that may be changed: `concurrency` is one, or what has a `limit`."""
+    if isinstance(concurrency, int):
+        concurrency = PinnedConcurrency(concurrency)
+    return in_order.run_in_order(items, work, key=key, concurrency=concurrency, **more)
 
 
 def by_letter(item):
@@ -97,6 +105,23 @@ def test_no_more_threads_are_started_than_there_is_work():
     for item in run_in_order(["a1", "a2", "a3"], lambda item: item, key=by_letter, concurrency=64):
         assert item
         assert len(our_threads()) == 1
+
+
+def test_threads_come_and_go_with_the_concurrency():
+    pinned = PinnedConcurrency(2)
+    work, seen = Watched(0.002), []
+    items = (f"-{n}" for n in itertools.count())
+    run = run_in_order(items, work, key=by_letter, concurrency=pinned)
+    for limit in (2, 12, 3, 1, 6):
+        pinned.limit = limit
+        deque(itertools.islice(run, 80), maxlen=0)  # what was ready before is done by now
+        work.most_at_once = 0
+        deque(itertools.islice(run, 40), maxlen=0)
+        seen.append((limit, work.most_at_once, len(our_threads())))
+    run.close()
+    assert [limit for limit, _, _ in seen] == [most for _, most, _ in seen]
+    assert [limit for limit, _, _ in seen] == [threads for _, _, threads in seen]
+    assert our_threads() == []
 
 
 def test_a_busy_key_leaves_room_for_others():

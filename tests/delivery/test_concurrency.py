@@ -1,0 +1,143 @@
+"""What the adaptive concurrency finds, against simulated servers and a clock of their own."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import statistics
+
+import pytest
+
+from kochava_segment import ConfigurationError
+from kochava_segment.delivery.concurrency import (
+    AdaptiveConcurrency,
+    PinnedConcurrency,
+    make_concurrency,
+)
+
+
+class Simulation:
+    """A client that keeps as many requests under way as it is told, and a server that answers them.
+
+    The server works on `rate` requests a second, one after the other; an answer then takes `latency`
+    more, and by chance up to some times `jitter` of that. More than `refuse_over` at once are refused.
+    """
+
+    def __init__(self, latency, rate=float("inf"), *, jitter=0.0, refuse_over=None, pace=None):
+        self.now = 0.0
+        self.latency, self.rate, self.jitter = latency, rate, jitter
+        self.refuse_over, self.pace = refuse_over, pace
+        self.concurrency = AdaptiveConcurrency(clock=lambda: self.now)
+        self._random = random.Random(7)
+        self._under_way = []
+        self._count = 0
+        self._free_at = self._next_slot = 0.0
+
+    def run(self, seconds):
+        """The mean limit, and the accepted requests a second, of the last half of some seconds."""
+        until, half = self.now + seconds, self.now + seconds / 2
+        limits, accepted = [], 0
+        while self.now < until:
+            while len(self._under_way) < self.concurrency.limit:
+                self._send()
+            self.now, _, began, refused = heapq.heappop(self._under_way)
+            self.concurrency.observe(self.now - began, refused=refused)
+            if self.now > half:
+                limits.append(self.concurrency.limit)
+                accepted += not refused
+        return statistics.mean(limits), accepted / (seconds / 2)
+
+    def _send(self):
+        began = self.now
+        if self.pace:
+            began = self._next_slot = max(self._next_slot + 1 / self.pace, self.now)
+        ends = began + self.latency * (1 + self.jitter * self._random.expovariate(1))
+        refused = self.refuse_over is not None and len(self._under_way) >= self.refuse_over
+        if not refused:
+            self._free_at = max(self._free_at, began) + 1 / self.rate
+            ends += self._free_at - began
+        self._count += 1
+        heapq.heappush(self._under_way, (ends, self._count, began, refused))
+
+
+@pytest.mark.parametrize("seconds", [8, 60])
+def test_it_finds_what_a_server_can_work_on_at_once(seconds):
+    limit, rate = Simulation(0.05, 640).run(seconds)
+    assert 30 < limit < 48  # 32 of them, and some that wait
+    assert rate > 0.93 * 640
+
+
+def test_answers_that_vary_do_not_mislead_it():
+    _, rate = Simulation(0.05, 640, jitter=0.5).run(20)
+    assert rate > 0.9 * 640
+
+
+def test_a_server_without_limits_gets_the_most():
+    limit, _ = Simulation(0.05).run(2)
+    assert limit > 200
+    limit, _ = Simulation(0.05, jitter=0.8).run(16)
+    assert limit > 150
+
+
+def test_where_the_processor_is_the_limit_few_threads_are_enough():
+    limit, rate = Simulation(0.00001, 25_000).run(0.6)
+    assert 1 <= limit <= 5
+    assert rate > 0.95 * 25_000
+
+
+def test_refusals_make_it_back_off():
+    limit, rate = Simulation(0.05, refuse_over=20).run(20)
+    assert 10 < limit < 21
+    assert rate > 0.5 * 20 / 0.05
+
+
+def test_one_refusal_is_no_reason_to_stop():
+    simulation = Simulation(0.05, 640)
+    simulation.run(4)
+    before = simulation.concurrency.limit
+    simulation.concurrency.observe(0.05, refused=True)
+    simulation.run(0.3)
+    assert 0.5 * before < simulation.concurrency.limit < before
+    limit, _ = simulation.run(6)
+    assert limit > 0.8 * before
+
+
+def test_a_server_that_becomes_slower_for_good_does_not_starve():
+    simulation = Simulation(0.01, 3200)
+    simulation.run(4)
+    simulation.latency = 0.05
+    _, rate = simulation.run(40)
+    assert rate > 0.9 * 3200
+
+
+def test_it_does_not_grow_where_something_else_is_the_limit():
+    limit, _ = Simulation(0.05, pace=100).run(12)
+    assert limit < 32
+
+
+def test_it_is_never_more_than_it_may_be():
+    simulation = Simulation(0.05)
+    simulation.concurrency = AdaptiveConcurrency(9, clock=lambda: simulation.now)
+    assert simulation.run(3)[0] == 9
+    assert AdaptiveConcurrency(1).limit == 1
+
+
+def test_answers_that_take_no_time_at_all_do_no_harm():
+    concurrency = AdaptiveConcurrency(clock=iter(range(1000)).__next__)
+    for _ in range(300):
+        concurrency.observe(0.0, refused=False)
+    assert 1 <= concurrency.limit <= 256
+
+
+def test_a_pinned_number_learns_nothing():
+    pinned = PinnedConcurrency(16)
+    for _ in range(1000):
+        pinned.observe(9.0, refused=True)
+    assert pinned.limit == 16
+
+
+def test_a_caller_pins_a_number_or_leaves_it_open():
+    assert make_concurrency(7).limit == 7
+    assert isinstance(make_concurrency(None), AdaptiveConcurrency)
+    with pytest.raises(ConfigurationError, match="concurrency"):
+        make_concurrency(0)
