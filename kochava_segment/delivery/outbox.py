@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -363,6 +364,7 @@ class Outbox:
             ).fetchall()
             if guid not in without
         ]
+        random.shuffle(apps)  # none is always the last
         leased: list[LeasedLane] = []
         for place, (app, guid) in enumerate(apps):
             share = -(-requests // (len(apps) - place))  # what one app leaves is for the next
@@ -563,7 +565,6 @@ _OPEN_APPS = """
     WHERE paused_at IS NULL AND (not_before <= :now OR not_before > :now + :longest)
       AND (paused_credentials IS NULL OR paused_credentials IS NOT :credentials)
       AND EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NULL AND not_before = 0)
-    ORDER BY RANDOM()
 """
 _READY_LANES = """
     SELECT lane, rank FROM lane WHERE app = ? AND relay IS NULL AND not_before = 0

@@ -289,7 +289,7 @@ def outbox_depth(outbox: Outbox) -> OutboxDepth:
 
 
 def has_pending(outbox: Outbox) -> bool:
-    """Whether anything is to be sent that is not paused. Quick, however much there is."""
+    """Whether anything is in flight, or to be sent and not paused. Quick, however much there is."""
     with outbox.file.reading() as connection:
         any_paused = connection.execute("SELECT 1 FROM app WHERE paused_at IS NOT NULL").fetchone()
         query = _OPEN_LANE if any_paused else "SELECT 1 FROM lane LIMIT 1"
@@ -305,11 +305,13 @@ def count_pending(outbox: Outbox) -> int:
 
 # In the words of the indexes of lanes, so that a paused app's many lanes are not looked through.
 _OPEN_LANE = """
-    SELECT 1 FROM app WHERE paused_at IS NULL AND (
-        EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NULL AND not_before = 0)
-        OR EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NOT NULL)
-        OR EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NULL AND not_before > 0)
-    ) LIMIT 1
+    SELECT 1 WHERE EXISTS (SELECT 1 FROM lane WHERE relay IS NOT NULL)
+    OR EXISTS (
+        SELECT 1 FROM app WHERE paused_at IS NULL AND (
+            EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NULL AND not_before = 0)
+            OR EXISTS (SELECT 1 FROM lane WHERE app = app.id AND relay IS NULL AND not_before > 0)
+        )
+    )
 """
 
 

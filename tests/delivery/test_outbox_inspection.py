@@ -133,6 +133,17 @@ def test_beside_a_paused_app_whatever_is_pending_of_others_is_seen(box, conditio
     assert has_pending(box)
 
 
+def test_what_is_in_flight_of_a_paused_app_is_still_to_be_settled(box):
+    put(box, "m-1")
+    relay = register(box)
+    (lane,) = lease(box, relay)
+    with box.file.writing() as cursor:
+        box.pause(cursor, "koapp", b"bad")
+    assert has_pending(box)
+    settle(box, relay, answered(lane))
+    assert not has_pending(box)
+
+
 # Lists.
 
 
