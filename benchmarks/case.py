@@ -1,32 +1,101 @@
-"""What a case is, and how its contenders are measured."""
+"""What a case is: contenders that do the same work, in some settings."""
 
 from __future__ import annotations
 
-import gc
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
-from attrs import frozen
+from attrs import asdict, field, frozen
+
+
+@frozen(kw_only=True)
+class Setting:
+    """The circumstances of a turn.
+
+    Attributes:
+        latency: Seconds after which the sink answers.
+        tls: Whether it speaks TLS.
+        concurrency: How many requests are under way at once.
+        size: Bytes of a body; None takes an ordinary purchase.
+        events_per_device: How many events each device has; those of one are sent in their order.
+        count: How much is done in a turn; None finds out what fills the case's seconds.
+        rounds: How many rounds at most; None takes the case's.
+        url: The sink's base URL. The run sets it.
+        certificate: The file with the certificate to trust. The run sets it.
+    """
+
+    latency: float = 0.0
+    tls: bool = False
+    concurrency: int = 16
+    size: int | None = None
+    events_per_device: int = 1
+    count: int | None = None
+    rounds: int | None = None
+    url: str = ""
+    certificate: str | None = None
+
+    def dimensions(self) -> dict[str, Any]:
+        """What tells it from others."""
+        return {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("url", "certificate")
+        }
+
+
+@frozen(kw_only=True)
+class Work:
+    """A contender that is ready.
+
+    Attributes:
+        run: Does so much work, and raises if any of it went wrong. What else it has measured, it
+            returns: numbers by name. `peak` (bytes) and `cpu` (seconds) stand for those of the
+            process that did the work, where that is another.
+        prepare: Called before, off the clock, with the same count.
+        warm_up: Whether some of the work is done before, off the clock.
+        posted: How many requests were posted to make it.
+    """
+
+    run: Callable[[int], Mapping[str, float] | None]
+    prepare: Callable[[int], None] = lambda _: None
+    warm_up: bool = True
+    posted: int = 0
 
 
 @frozen(kw_only=True)
 class Contender:
-    """One way of doing the work of a case.
+    """One way of doing the work of a case, in a process of its own.
 
     Attributes:
         name: What the report calls it.
-        run: Does the work so many times, and raises if any of it went wrong.
-        baseline: Others are compared with it.
-        done: How much of the work has arrived where it goes, where that can be told; asked before
-            and after, off the clock.
+        make: `module:function` in `benchmarks.contenders`, which takes a setting and `arguments` and
+            gives a context manager of Work.
+        arguments: Keywords for it.
+        needs: Modules without which it is left out.
+        without: Modules that it is to find missing.
+        posts: Whether each unit of work is a request that the sink must have counted.
+        most: The highest concurrency in which it takes part; None takes part in all.
     """
 
     name: str
-    run: Callable[[int], None]
-    baseline: bool = False
-    done: Callable[[], int] | None = None
+    make: str
+    arguments: Mapping[str, Any] = field(factory=dict)
+    needs: Sequence[str] = ()
+    without: Sequence[str] = ()
+    posts: bool = True
+    most: int | None = None
+
+    def missing(self) -> list[str]:
+        """The modules that it needs and that are not there."""
+        return [name for name in self.needs if not _is_there(name)]
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False
 
 
 @frozen(kw_only=True)
@@ -34,103 +103,21 @@ class Case:
     """Several ways of doing one thing.
 
     Attributes:
-        name: The module's name.
+        name: What the command line calls it.
         title: What is done, as the heading of the report.
-        unit: What is counted, such as `messages`.
-        count: How many of them each contender does in a round.
-        rounds: How many rounds are measured.
+        unit: What is counted, such as `events`.
         contenders: The ways.
+        settings: The circumstances.
+        seconds: How long a turn should take.
+        rounds: How many rounds at most.
+        budget: Seconds in which another round may begin.
     """
 
     name: str
     title: str
-    unit: str
-    count: int
-    rounds: int
+    unit: str = "events"
     contenders: Sequence[Contender]
-
-
-@frozen
-class Spread:
-    """A median, and between what the middle half of the values lies."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """The spread of at least one value."""
-        if len(values) == 1:
-            return cls(values[0], values[0], values[0])
-        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
-        return cls(median, low, high)
-
-    def as_dict(self, digits: int) -> dict[str, float]:
-        """For JSON."""
-        return {
-            "median": round(self.median, digits),
-            "low": round(self.low, digits),
-            "high": round(self.high, digits),
-        }
-
-
-@frozen(kw_only=True)
-class Result:
-    """What a contender did.
-
-    Attributes:
-        contender: Its name.
-        rate: Units a second, over the rounds.
-        ratios: Its rate by that of each baseline in the same round; above 1 it is faster.
-    """
-
-    contender: str
-    rate: Spread
-    ratios: dict[str, Spread]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "contender": self.contender,
-            "rate": self.rate.as_dict(1),
-            "ratios": {name: ratio.as_dict(3) for name, ratio in self.ratios.items()},
-        }
-
-
-def measure(case: Case) -> list[Result]:
-    """Measure a case: a round to warm up, then rounds in which all contenders take turns."""
-    rates: dict[str, list[float]] = {contender.name: [] for contender in case.contenders}
-    for number in range(case.rounds + 1):
-        # Another one begins each time: what one leaves behind does not always hit the same next one.
-        shift = number % len(case.contenders)
-        for contender in (*case.contenders[shift:], *case.contenders[:shift]):
-            seconds = _timed(contender, case.count)
-            if number > 0:
-                rates[contender.name].append(case.count / seconds)
-    baselines = [contender.name for contender in case.contenders if contender.baseline]
-    return [
-        Result(
-            contender=name,
-            rate=Spread.of(of),
-            ratios={
-                baseline: Spread.of(
-                    [rate / bare for rate, bare in zip(of, rates[baseline], strict=True)]
-                )
-                for baseline in baselines
-                if baseline != name
-            },
-        )
-        for name, of in rates.items()
-    ]
-
-
-def _timed(contender: Contender, count: int) -> float:
-    before = contender.done() if contender.done else 0
-    gc.collect()
-    began = time.perf_counter()
-    contender.run(count)
-    seconds = time.perf_counter() - began
-    if contender.done and (arrived := contender.done() - before) != count:
-        raise RuntimeError(f"{contender.name}: {arrived} arrived, not {count}")
-    return seconds
+    settings: Sequence[Setting] = (Setting(),)
+    seconds: float = 1.0
+    rounds: int = 7
+    budget: float = 60.0

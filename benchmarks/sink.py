@@ -115,7 +115,10 @@ def _compiled(*, tls: bool) -> str | None:
         if with_tls or not tls:
             program = str(Path(folder) / f"sink-{with_tls}")
             command: list[Any] = [compiler, "-O2", "-o", program, _SOURCE, *flags]
-            if subprocess.run(command, check=False, capture_output=True, timeout=120).returncode == 0:
+            if (
+                subprocess.run(command, check=False, capture_output=True, timeout=120).returncode
+                == 0
+            ):
                 return program
     return None
 

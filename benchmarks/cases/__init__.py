@@ -1,1 +1,0 @@
-"""The cases: each module has `case(quick)`, a context manager that gives a Case, ready to run."""

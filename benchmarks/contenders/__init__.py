@@ -1,0 +1,1 @@
+"""The contenders: functions that take a setting and give a context manager of Work."""
