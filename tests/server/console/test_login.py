@@ -40,12 +40,14 @@ def stranger(console):
 
 
 def test_without_a_console_token_there_is_no_console(tmp_path):
-    with KochavaDestination("koexample", outbox=tmp_path / "outbox", relay=False) as destination:
-        with served(create_app(destination)) as url:
-            one = Visitor(url)
-            assert one.get("/login").status_code == 404
-            assert one.get("/").status_code == 404
-            one.close()
+    with (
+        KochavaDestination("koexample", outbox=tmp_path / "outbox", relay=False) as destination,
+        served(create_app(destination)) as url,
+    ):
+        one = Visitor(url)
+        assert one.get("/login").status_code == 404
+        assert one.get("/").status_code == 404
+        one.close()
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -91,7 +93,8 @@ def test_the_cookie_is_secure_where_the_browser_speaks_tls(stranger):
 @pytest.mark.parametrize(
     "token", ["", "x", TOKEN + "x", TOKEN[:-1], "ü", "\ud800".encode("utf-8", "surrogatepass")]
 )
-def test_a_wrong_token_opens_nothing(visitor, stranger, token):
+@pytest.mark.usefixtures("visitor")  # a right token before each, so that none has to wait
+def test_a_wrong_token_opens_nothing(stranger, token):
     answer = stranger.post("/login", {"token": token})
     assert answer.status_code == 401
     assert "That is not the token" in text_of(answer)

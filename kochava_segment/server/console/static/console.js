@@ -10,7 +10,7 @@
     const tester = document.getElementById("tester");
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && tester) {
       event.preventDefault();
-      htmx.trigger(tester, "change");
+      htmx.trigger(tester, "map");
       return;
     }
     if (event.key === "Escape") {
