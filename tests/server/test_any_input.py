@@ -1,8 +1,8 @@
 """Whatever comes, the receiver answers, never with a 500, and never before it is stored."""
 
 import asyncio
+import gzip
 import json
-import zlib
 from itertools import pairwise
 from tempfile import TemporaryDirectory
 
@@ -66,7 +66,7 @@ bodies = st.one_of(
     anything.map(as_bytes),
     st.lists(anything, max_size=4).map(as_bytes),
     st.builds(lambda document, cut: as_bytes(document)[:cut], anything, st.integers(0, 200)),
-    st.builds(lambda document: zlib.compress(as_bytes(document), wbits=31), anything),
+    st.builds(lambda document: gzip.compress(as_bytes(document)), anything),
     st.builds(
         lambda kind, document: as_bytes({"type": kind, "userId": document, "messageId": document}),
         st.sampled_from(["delete", "track", "identify", "group"]),
