@@ -11,7 +11,13 @@ from pathlib import Path
 import kochava_segment
 from kochava_segment import DryRunTransport, KochavaDestination
 
-FILES = ("py.typed", "cli/demo_messages.jsonl")
+FILES = (
+    "py.typed",
+    "cli/demo_messages.jsonl",
+    "server/console/templates/base.html",
+    "server/console/static/htmx.min.js",
+    "server/console/static/htmx.LICENSE.txt",
+)
 WITHOUT = {"click", "rich", "pytest"}
 
 
