@@ -146,7 +146,7 @@ def _keep_failed(box: Outbox, files: Sequence[str], report: Report) -> None:
 def _say_what_is_left(path: Path, status: OutboxStatus) -> None:
     click.echo(in_words(status))
     if status.maybe_repeated:
-        click.echo(f"{status.maybe_repeated} delivered requests may have been counted twice")
+        click.echo(f"requests may have been counted twice {status.maybe_repeated} times at most")
     if status.paused:
         click.echo("paused: Kochava refused the credentials; mend them and run this again")
     elif status.pending:

@@ -167,7 +167,9 @@ def _drawn(found: OutboxStatus) -> Group:
     facts.add_row("rate", f"{found.rate:.1f} a second over the last minute{to_drain}")
     facts.add_row("failed", f"{found.failed}: see `kochava-segment outbox list`")
     facts.add_row("seen again", f"{found.duplicates} duplicates were not stored a second time")
-    facts.add_row("maybe twice", f"{found.maybe_repeated} delivered ones may have counted twice")
+    facts.add_row(
+        "maybe twice", f"{found.maybe_repeated} times at most, after lost answers and crashes"
+    )
     facts.add_row("size", f"{found.used_bytes / 2**20:.1f} MB")
     for guid in found.paused:
         facts.add_row("PAUSED", f"app {guid}: Kochava refused its credentials")

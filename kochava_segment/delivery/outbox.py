@@ -612,10 +612,15 @@ def release_lane(cursor: sqlite3.Cursor, lane: int, wait: float = 0.0) -> None:
 DUPLICATES, MAYBE_REPEATED = "duplicates", "maybe repeated"
 """What is counted of purged requests beside their states."""
 
+REPEATS = """
+    CASE state WHEN 'delivered' THEN maybe_sent WHEN 'ambiguous' THEN MAX(maybe_sent - 1, 0) ELSE 0 END
+"""
+"""How often a request may have been counted beyond the once that was wanted."""
+
 _COUNTED_WHEN_PURGED = {
     "SELECT state, COALESCE(reason, ''), 1": "1",
     f"SELECT '{DUPLICATES}', '', duplicates": "duplicates > 0",
-    f"SELECT '{MAYBE_REPEATED}', '', 1": "maybe_sent > 0 AND state = 'delivered'",
+    f"SELECT '{MAYBE_REPEATED}', '', {REPEATS}": f"{REPEATS} > 0",
 }
 
 

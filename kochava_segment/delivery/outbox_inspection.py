@@ -22,6 +22,7 @@ from kochava_segment.delivery.outbox import (
     DUPLICATES,
     ENTER_LANE,
     MAYBE_REPEATED,
+    REPEATS,
     Outbox,
     hash_of,
     refresh_lane,
@@ -54,8 +55,8 @@ class OutboxStatus:
         states: How many requests are in each state; those without any are left out.
         reasons: The same by (state, reason), where there is a reason.
         duplicates: How often a message came again and was not stored a second time.
-        maybe_repeated: How many delivered requests may have been counted twice by Kochava, since a
-            process died, or an answer was lost, after an earlier attempt.
+        maybe_repeated: How often Kochava may have counted a request once more than it should: attempts
+            before the last one whose answer was lost, or whose process died.
         rate: Deliveries a second, over the last minute.
         oldest_age: Seconds since the oldest pending request was put in; None where nothing is pending.
         paused: App GUIDs that are paused, since Kochava refused their credentials.
@@ -210,17 +211,17 @@ def outbox_status(outbox: Outbox) -> OutboxStatus:
         reasons: Counter[tuple[str, str]] = Counter()
         duplicates = repeated = lately = 0
         rows = connection.execute(
-            f"SELECT {_SHOWN_STATE}, reason, COUNT(*), SUM(duplicates), SUM(maybe_sent > 0), "
+            f"SELECT {_SHOWN_STATE}, reason, COUNT(*), SUM(duplicates), SUM({REPEATS}), "
             f"SUM(state = 'delivered' AND changed_at > ?) {_FROM} GROUP BY 1, 2",
             (time.time() - _RATE_OVER,),
         )
-        for state, reason, count, seen_again, maybe_sent, just_now in rows:
+        for state, reason, count, seen_again, repeats, just_now in rows:
             lately += just_now
             states[state] += count
             if reason:
                 reasons[state, reason] += count
             duplicates += seen_again
-            repeated += maybe_sent if state == "delivered" else 0
+            repeated += repeats
         (oldest,) = connection.execute(
             "SELECT MIN(queued_at) FROM lane JOIN request ON request.id = lane.head"
         ).fetchone()
