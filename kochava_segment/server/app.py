@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -101,7 +102,7 @@ def create_app(
         if tracking is not None:
             await run_in_threadpool(tracking.stop_relay)
 
-    app = Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_here})
     app.state.destination = destination
     app.state.tracking = tracking
     app.state.metrics = metrics
@@ -123,6 +124,15 @@ def _console(
     history = history or DeliveryHistory()
     metrics.listeners.append(history.received)
     return console(destination, status, history, token)
+
+
+async def _not_here(request: Request, error: Exception) -> Response:
+    """Answer what no route is for. A wrong URL in Segment is found in the log."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = error.headers if isinstance(error, HTTPException) else None
+    detail = "there is nothing at this path" if status == 404 else "not with this method"
+    log_refusal(request, "elsewhere", status, detail)
+    return Refusal(status, detail, headers=headers).answer()
 
 
 def _answering(name: str, endpoint: Endpoint, metrics: Metrics) -> Endpoint:

@@ -602,3 +602,16 @@ def test_it_is_mounted_in_fastapi_as_well(destination):
     outer.mount("/kochava", create_app(destination, bearer_token=TOKEN))
     assert call(outer, "POST", "/kochava/segment", BODY, TRUSTED).status == 202
     assert call(outer, "POST", "/kochava/segment", BODY, JSON).status == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/webhook/s3cr3t", 404), ("GET", "/segment", 405), ("POST", "/metrics", 405)],
+)
+def test_a_wrong_url_or_method_is_found_in_the_log(app, caplog, method, path, status):
+    answer = call(app, method, path, BODY, TRUSTED)
+    assert answer.status == status
+    assert "error" in answer.json
+    assert f"elsewhere: {status} to 127.0.0.1" in caplog.text
+    assert "s3cr3t" not in caplog.text + answer.body.decode()
+    assert status == 404 or answer.headers["allow"]
