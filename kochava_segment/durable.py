@@ -38,7 +38,7 @@ from kochava_segment.errors import (
 )
 from kochava_segment.mapping import deletion, mapper
 from kochava_segment.mapping.identifiers import Device, identify_device
-from kochava_segment.mapping.message import Message
+from kochava_segment.mapping.message import Message, Notes, Section
 from kochava_segment.options import Options
 from kochava_segment.outcome import Outcome, OutcomeKind
 from kochava_segment.request import KochavaRequest
@@ -203,7 +203,7 @@ class DurableQueue:
     def _map(self, raw: Mapping[str, Any]) -> _Prepared:
         if not self._options.devices:
             request = mapper.map_message(raw, self._options)
-            user_id = Message(raw, self._options).user_id
+            user_id = Section(raw, Notes()).word("userId")
             return _Prepared(entries=(NewEntry(request=request, user_id=user_id),))
         message = Message(raw, self._options)
         user_id, anonymous_id = message.user_id, message.root.word("anonymousId")

@@ -97,6 +97,8 @@ class Section:
     def word(self, key: str) -> str | None:
         """The string at `key`, or the number at `key` as a string: versions and user ids."""
         value = self.values.get(key)
+        if value is None:
+            return None
         if isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value):
             return decimal_text(value)
         return self.text(key)
