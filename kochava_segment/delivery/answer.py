@@ -1,4 +1,4 @@
-"""What Kochava answered, and what that means. kochava.md, section 3.
+"""What Kochava answered, and what that means: docs/errors.md, Answers.
 
 Three things can come of an attempt: it was never sent, it was answered, or it may have been sent.
 Only the last is ambiguous, so the difference is kept from the socket up to the caller.

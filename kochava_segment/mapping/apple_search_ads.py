@@ -1,7 +1,7 @@
 """Apple Search Ads: iAd and AdServices attribution into Segment's context, and iAd on to Kochava.
 
 The keys on Segment's side are those of its middleware, analytics-ios-iads-attribution 3.x; those on
-Kochava's side are Apple's own. kochava.md, section 9; segment.md, section 8.
+Kochava's side are Apple's own. docs/mapping.md, sections 3 and 6.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A user's device to Kochava's data subject request, which deletes what Kochava knows of it.
 
-Kochava, *Data Subject Request* (privacy/scrub); kochava.md, section 10.
+Kochava, *Data Subject Request* (privacy/scrub).
 """
 
 from __future__ import annotations

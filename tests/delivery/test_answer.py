@@ -1,4 +1,4 @@
-"""Every row of kochava.md, section 3, and `Retry-After`."""
+"""Every status that Kochava can answer with, and `Retry-After`."""
 
 from __future__ import annotations
 
