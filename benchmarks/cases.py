@@ -35,6 +35,7 @@ def _with(name: str, make: str, transport: str, **keywords: object) -> Contender
 
 MANY_PYCURL = _with("send_many", "ours:send_many", "pycurl")
 MANY_REQUESTS = _with("send_many", "ours:send_many", "requests")
+MANY_MAPPED = _with("send_many of requests", "ours:send_many", "pycurl", mapped_before=True)
 MANY_ASYNC = Contender(
     name="AsyncKochavaDestination", make="ours:send_many_asynchronously", needs=_ASYNC
 )
@@ -109,7 +110,7 @@ def all_cases(*, quick: bool = False) -> list[Case]:
             name="throughput",
             title="Post over loopback as fast as it goes, 16 at once",
             contenders=(
-                *(RAW, PYCURL, TRANSPORT_PYCURL, MANY_PYCURL, AIOHTTP, MANY_ASYNC),
+                *(RAW, PYCURL, TRANSPORT_PYCURL, MANY_MAPPED, MANY_PYCURL, AIOHTTP, MANY_ASYNC),
                 *(ADAPTER_SEND, TRANSPORT_REQUESTS, MANY_REQUESTS, SESSION_POST),
                 *(RELAY_PYCURL, RELAY_REQUESTS, SEGMENT, POSTHOG),
             ),

@@ -38,9 +38,9 @@ def kind_of_sink(request, monkeypatch):
         pytest.skip("there is no C compiler, or no OpenSSL to compile with")
 
 
-def run_quickly(*contenders, setting=Setting(concurrency=2), keep=lambda _: None):
+def run_quickly(*contenders, keep=lambda _: None):
     said = []
-    case = Case(name="c", title="C", contenders=contenders, settings=[setting], rounds=1)
+    case = Case(name="c", title="C", contenders=contenders, settings=[Setting(concurrency=2)])
     pace = Pace(until=time.monotonic() + 60, quick=True)
     return run(case, pace, said.append, keep), said
 

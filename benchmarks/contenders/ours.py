@@ -21,13 +21,16 @@ TransportName = Literal["requests", "pycurl"]
 
 
 @contextmanager
-def send_many(setting: Setting, transport: TransportName) -> Iterator[Work]:
-    """`send_many` of messages."""
+def send_many(
+    setting: Setting, transport: TransportName, *, mapped_before: bool = False
+) -> Iterator[Work]:
+    """`send_many` of messages, or of requests."""
+    made = mapped(setting) if mapped_before else []
     with KochavaDestination("koexample", endpoint=setting.url, transport=transport) as kochava:
 
         def run(count: int) -> None:
-            messages = stream(setting, count)
-            for outcome in kochava.send_many(messages, concurrency=setting.concurrency):
+            items = islice(cycle(made), count) if made else stream(setting, count)
+            for outcome in kochava.send_many(items, concurrency=setting.concurrency):
                 if outcome.kind is not OutcomeKind.ACCEPTED:
                     raise RuntimeError(f"a message was {outcome.kind}")
 
