@@ -105,7 +105,12 @@ def _after_space(text: str, position: int) -> int:
     return position + len(text[position:]) - len(text[position:].lstrip())
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, for `json.JSONDecoder(object_pairs_hook=...)`.
+
+    Raises:
+        InvalidEventPayload: if a name occurs twice in it.
+    """
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -119,4 +124,4 @@ def _unreadable(detail: str) -> InvalidEventPayload:
     return InvalidEventPayload([Problem("message", detail)])
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates)
+_DECODER = json.JSONDecoder(object_pairs_hook=without_duplicates)

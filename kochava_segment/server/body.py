@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 from attrs import frozen
 from starlette.requests import ClientDisconnect, Request
 
-from kochava_segment.errors import InvalidEventPayload, Problem
-from kochava_segment.mapping.paths import join
+from kochava_segment.entries import without_duplicates
+from kochava_segment.errors import InvalidEventPayload
+from kochava_segment.json_codec import decode_with
 from kochava_segment.server.answers import Refusal
 
 MAX_BODY_BYTES = 4 * 2**20
@@ -102,7 +103,7 @@ def parse_json(body: bytes) -> Any:
         Refusal: if it is none, or says two things in one place.
     """
     try:
-        return _DECODER.decode(body.decode("utf-8"))
+        return decode_with(_DECODER, body)
     except InvalidEventPayload as error:
         raise Refusal(400, "the body is ambiguous", problems=error.problems) from None
     except UnicodeDecodeError:
@@ -129,18 +130,8 @@ def check_content_type(request: Request, *allowed: str) -> str:
     return media.strip()
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        problem = Problem(join("", twice), "occurs twice in one object: which one is meant?")
-        raise InvalidEventPayload([problem])
-    return found
-
-
 def _refuse(_name: str) -> NoReturn:
     raise ValueError("not a number of JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse)
+_DECODER = json.JSONDecoder(object_pairs_hook=without_duplicates, parse_constant=_refuse)
