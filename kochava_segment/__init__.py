@@ -12,7 +12,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kochava_segment.async_destination import AsyncKochavaDestination
     from kochava_segment.delivery.answer import Answer, TransportFailure
+    from kochava_segment.delivery.async_transport import AsyncTransport
     from kochava_segment.delivery.instrumentation import (
         AttemptEvent,
         DeliveryHook,
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AmbiguousDelivery",
     "Answer",
+    "AsyncKochavaDestination",
+    "AsyncTransport",
     "AttemptEvent",
     "ConfigurationError",
     "CredentialsRejected",
@@ -106,7 +110,9 @@ __all__ = [
 
 # Loaded at first use: the command line's --help and the pytest plugin need not wait for requests.
 _MODULES = {
+    "async_destination": ("AsyncKochavaDestination",),
     "delivery.answer": ("Answer", "TransportFailure"),
+    "delivery.async_transport": ("AsyncTransport",),
     "delivery.instrumentation": (
         "AttemptEvent",
         "DeliveryHook",

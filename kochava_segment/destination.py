@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import math
-import os
 import threading
-import time
 from collections.abc import Generator, Iterable, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
-from typing_extensions import Self, Unpack
+from typing_extensions import Self
 
+from kochava_segment.base_destination import BaseDestination, Prepared, deadline_in, ordering_key
 from kochava_segment.delivery.concurrency import Concurrency, make_concurrency
 from kochava_segment.delivery.delivery import Delivery
 from kochava_segment.delivery.in_order import run_in_order
 from kochava_segment.delivery.make_transport import make_transport
-from kochava_segment.delivery.outbox import Outbox
-from kochava_segment.delivery.outbox_inspection import OutboxStatus
 from kochava_segment.delivery.rate import RateLimiter
-from kochava_segment.delivery.signing import (
-    ACCOUNT_KEY_HEADER,
-    Credentials,
-    auth_headers,
-    digest_of,
-)
-from kochava_segment.durable import DurableQueue, Forgotten
-from kochava_segment.errors import (
-    ConfigurationError,
-    InvalidEventPayload,
-    KochavaSegmentError,
-    Problem,
-)
-from kochava_segment.mapping import apple_search_ads, deletion, install_attribution, mapper
-from kochava_segment.mapping.explain import Explanation, explain
-from kochava_segment.options import OptionKeywords, Options
-from kochava_segment.outcome import Outcome, OutcomeKind, Receipt
+from kochava_segment.delivery.signing import ACCOUNT_KEY_HEADER, digest_of
+from kochava_segment.delivery.transport import Transport
+from kochava_segment.errors import ConfigurationError, KochavaSegmentError, Problem
+from kochava_segment.mapping import deletion, mapper
+from kochava_segment.options import Options
+from kochava_segment.outcome import Outcome, Receipt
 from kochava_segment.request import KochavaRequest
 
+if TYPE_CHECKING:  # only who has an outbox pays for loading it
+    from kochava_segment.delivery.outbox import Outbox
+    from kochava_segment.delivery.outbox_inspection import OutboxStatus
+    from kochava_segment.durable import DurableQueue, Forgotten
 
-class KochavaDestination:
+
+class KochavaDestination(BaseDestination):
     """Maps Segment messages to Kochava server-to-server requests, and delivers them.
 
     One destination serves a whole process: it is immutable, safe to share between threads, and
@@ -59,227 +48,32 @@ class KochavaDestination:
         ConfigurationError: with everything that is wrong with the options.
     """
 
-    __slots__ = ("_credentials", "_delivery", "_durable", "_options", "_transport")
+    __slots__ = ("_delivery", "_durable", "_transport")
 
-    _credentials: Credentials | None
     _delivery: Delivery
     _durable: DurableQueue | None
-    _options: Options
-    _transport: Any
-
-    def __init__(self, app_guid: str | None = None, **options: Unpack[OptionKeywords]) -> None:
-        self._start(Options.load({"app_guid": app_guid, **options}))
-
-    @classmethod
-    def from_config(
-        cls, path: str | Path, app_guid: str | None = None, **options: Unpack[OptionKeywords]
-    ) -> Self:
-        """A destination with the options of a TOML file.
-
-        Keywords win over `KOCHAVA_SEGMENT_*` environment variables, those win over the file.
-
-        Args:
-            path: The TOML file; options by name at its top level, see docs/options.md.
-            app_guid: As for the class.
-            **options: As for the class.
-
-        Raises:
-            ConfigurationError: with everything that is wrong, also if the file cannot be read.
-        """
-        keywords = {"app_guid": app_guid, **options}
-        return cls._of(Options.load(keywords, environment=os.environ, file=path))
-
-    @classmethod
-    def from_env(cls, app_guid: str | None = None, **options: Unpack[OptionKeywords]) -> Self:
-        """A destination with the options of `KOCHAVA_SEGMENT_*` environment variables.
-
-        Args:
-            app_guid: As for the class.
-            **options: As for the class; keywords win over the environment.
-
-        Raises:
-            ConfigurationError: with everything that is wrong.
-        """
-        return cls._of(Options.load({"app_guid": app_guid, **options}, environment=os.environ))
-
-    @classmethod
-    def _of(cls, options: Options) -> Self:
-        destination = cls.__new__(cls)
-        destination._start(options)  # noqa: SLF001  # a constructor
-        return destination
+    _transport: Transport
 
     def _start(self, options: Options) -> None:
+        super()._start(options)
         transport = make_transport(options.transport, options.timeout)
-        credentials = None
-        if options.api_key is not None and options.api_secret is not None:
-            credentials = Credentials(options.api_key, options.api_secret)
         delivery = Delivery(
             transport,
             retry=options.retry,
             limiter=RateLimiter(options.max_rate),
             hooks=options.hooks,
         )
-        for name, value in (
-            ("_options", options),
-            ("_transport", transport),
-            ("_credentials", credentials),
-            ("_delivery", delivery),
-        ):
-            object.__setattr__(self, name, value)
-        durable = None
+        self._set(_transport=transport, _delivery=delivery, _durable=None)
         if options.outbox is not None:
+            from kochava_segment.durable import DurableQueue  # noqa: PLC0415  # see above
+
             durable = DurableQueue(
                 options,
                 transport,
                 prepare=self._prepared_to_send,
-                credentials=digest_of(credentials, options.account_key),
+                credentials=digest_of(self._credentials, options.account_key),
             )
-        object.__setattr__(self, "_durable", durable)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("a KochavaDestination is frozen: make another one")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError("a KochavaDestination is frozen")
-
-    def __repr__(self) -> str:
-        guid = self._options.app_guid
-        # Enough of it to tell two apps apart, too little to send in their name.
-        masked = None if guid is None else f"{guid[: min(6, len(guid) // 3)]}…"
-        return f"{type(self).__name__}({masked!r}, endpoint={self._options.endpoint!r})"
-
-    @property
-    def options(self) -> Options:
-        """The options, as they were checked at construction."""
-        return self._options
-
-    # Pure: nothing of this leaves the process.
-
-    def map(self, message: Mapping[str, Any]) -> KochavaRequest:
-        """The Kochava request that a Segment message becomes, whatever its type.
-
-        Args:
-            message: A Segment message (common fields: https://segment.com/docs/connections/spec/).
-                It is not changed.
-
-        Returns:
-            The request; equal messages give equal bytes. Oddities are in its `warnings`.
-
-        Raises:
-            InvalidEventPayload: if the message is malformed; `problems` has every path.
-            EventNotSupported: if Kochava has nothing like it (group, alias, delete).
-            EventFiltered: if it is not meant for Kochava; `reason` says why.
-            ConfigurationError: if no option gives an App GUID for it.
-        """
-        return self._signed(mapper.map_message(message, self._options))
-
-    def track(self, message: Mapping[str, Any]) -> KochavaRequest:
-        """The event or install that a track message becomes.
-
-        Application Installed becomes an install, everything else an event; standard events get
-        Kochava's names and keys (Kochava, *Post-Install Event Examples*).
-
-        Args:
-            message: A Segment message of type `track`.
-
-        Raises:
-            MappingError: as `map`; InvalidEventPayload also if it is of another type.
-        """
-        return self._signed(mapper.map_as(("track",), message, self._options))
-
-    def identify(self, message: Mapping[str, Any]) -> KochavaRequest:
-        """The IdentityLink that an identify message becomes (Kochava, *IdentityLink Setup*).
-
-        It links the device with `userId`, with Engage's computed trait or audience, and with the
-        traits in `identity_traits`.
-
-        Args:
-            message: A Segment message of type `identify`.
-
-        Raises:
-            MappingError: as `map`; InvalidEventPayload also if it is of another type.
-        """
-        return self._signed(mapper.map_as(("identify",), message, self._options))
-
-    def screen(self, message: Mapping[str, Any]) -> KochavaRequest:
-        """The event that a screen or page message becomes; the option `screens` decides.
-
-        Args:
-            message: A Segment message of type `screen` or `page`.
-
-        Raises:
-            MappingError: as `map`; EventFiltered with SCREENS_OFF unless `screens` is set.
-        """
-        return self._signed(mapper.map_as(("screen", "page"), message, self._options))
-
-    def idfa_update(self, message: Mapping[str, Any]) -> KochavaRequest:
-        """The `update` request that tells Kochava of an IDFA that was allowed after the install.
-
-        Seen in one sender only, not in Kochava's articles; `map` never chooses it.
-
-        Args:
-            message: Any Segment message whose device has an advertising id that can be trusted.
-
-        Raises:
-            InvalidEventPayload: if it has none, or no id of the app instance.
-            MappingError: as `map`.
-        """
-        return self._signed(mapper.map_idfa_update(message, self._options))
-
-    def explain(self, message: Mapping[str, Any]) -> Explanation:
-        """The request of a message with the source and rule of each field, and what is left out.
-
-        For people debugging: it maps the message several times over.
-
-        Args:
-            message: A Segment message of any type.
-
-        Raises:
-            MappingError: as `map`.
-        """
-        explanation = explain(message, self._options)
-        return evolve(explanation, request=self._signed(explanation.request))
-
-    def apple_search_ads_context(self, attribution: Mapping[str, Any]) -> dict[str, Any]:
-        """Apple Search Ads attribution as a fragment of Segment's `context`.
-
-        Args:
-            attribution: The iAd dictionary, with or without "Version3.1", or an answer of Apple's
-                AdServices API.
-
-        Returns:
-            `{"campaign": {...}}` with string values, the keys those of Segment's middleware
-            analytics-ios-iads-attribution; an empty dict if the install is not attributed.
-
-        Raises:
-            InvalidEventPayload: if it is not an object of strings, numbers and booleans.
-        """
-        return apple_search_ads.apple_search_ads_context(attribution)
-
-    def install_attribution(
-        self, postback: Mapping[str, Any] | Iterable[tuple[str, Any]]
-    ) -> dict[str, Any]:
-        """Kochava's install postback as a Segment track message "Install Attributed".
-
-        Args:
-            postback: The parameters of the postback's query, form or JSON body: a mapping of names
-                to values or lists of values, or (name, value) pairs. Letter case does not matter.
-                The option `postback_fields` has their names (Kochava, *Create a Custom Postback*).
-
-        Returns:
-            A complete message for Segment's HTTP API (Segment, *Mobile spec: Install Attributed*).
-
-        Raises:
-            InvalidEventPayload: if it names no user and no device, or is not made of parameters.
-            EventNotSupported: if it is the postback of something else than an install.
-        """
-        return install_attribution.install_attribution(postback, self._options.postback_fields)
-
-    def _signed(self, request: KochavaRequest) -> KochavaRequest:
-        if self._credentials is None:
-            return request
-        headers = {**request.headers, **auth_headers(request.body, self._credentials)}
-        return evolve(request, headers=headers)
+            self._set(_durable=durable)
 
     # Not pure: these talk to Kochava.
 
@@ -304,7 +98,7 @@ class KochavaDestination:
             RetriesExhausted: it did not get through, and certainly was not counted.
             AmbiguousDelivery: it may have been counted, but the answer was lost.
         """
-        deadline = _deadline(within)
+        deadline = deadline_in(within)
         request = item if isinstance(item, KochavaRequest) else self.map(item)
         return self._delivery.deliver(request, deadline=deadline)
 
@@ -341,39 +135,24 @@ class KochavaDestination:
         Raises:
             ConfigurationError: if `concurrency` is not a positive whole number.
         """
-        deadline = _deadline(within)
+        deadline = deadline_in(within)
         wanted = make_concurrency(concurrency)
         prepared = (self._prepare(index, item) for index, item in enumerate(messages))
         stopped = self._delivery.new_stop()
         return run_in_order(
             prepared,
             partial(self._finish, stopped, deadline, wanted),
-            key=_ordering_key,
+            key=ordering_key,
             concurrency=wanted,
             on_close=stopped.set,
         )
-
-    def _prepare(self, index: int, item: object) -> _Prepared:
-        """Map a message in the caller's thread: its ordering key decides where it waits."""
-        if isinstance(item, KochavaRequest):
-            return index, item
-        failure = item  # what a reader made of input that it could not read
-        if not isinstance(failure, KochavaSegmentError):
-            try:
-                return index, self.map(item)  # type: ignore[arg-type]  # others are reported
-            except KochavaSegmentError as error:
-                failure = error
-            except Exception as error:  # noqa: BLE001  # of a Mapping that cannot be read
-                problem = Problem("$", f"cannot be read: it raised {type(error).__name__}")
-                failure = InvalidEventPayload([problem])
-        return index, Outcome.of_error(index, failure)
 
     def _finish(
         self,
         stopped: threading.Event,
         deadline: float,
         concurrency: Concurrency,
-        prepared: _Prepared,
+        prepared: Prepared,
     ) -> Outcome:
         index, item = prepared
         if isinstance(item, Outcome):
@@ -382,13 +161,7 @@ class KochavaDestination:
             receipt = self._delivery.deliver(item, stopped, deadline, concurrency)
         except KochavaSegmentError as error:
             return Outcome.of_error(index, error, item)
-        return Outcome(
-            index=index,
-            message_id=item.message_id,
-            kind=OutcomeKind.ACCEPTED,
-            receipt=receipt,
-            warnings=item.warnings,
-        )
+        return Outcome.of_receipt(index, receipt)
 
     # With an outbox.
 
@@ -556,15 +329,3 @@ class KochavaDestination:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-_Prepared = tuple[int, KochavaRequest | Outcome]
-
-
-def _deadline(within: float | None) -> float:
-    return math.inf if within is None else time.monotonic() + within
-
-
-def _ordering_key(prepared: _Prepared) -> str | None:
-    item = prepared[1]
-    return item.ordering_key if isinstance(item, KochavaRequest) else None

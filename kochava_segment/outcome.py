@@ -90,6 +90,17 @@ class Outcome:
         return None if self.error is None else str(self.error)
 
     @classmethod
+    def of_receipt(cls, index: int, receipt: Receipt) -> Outcome:
+        """The outcome of a message that Kochava took."""
+        return cls(
+            index=index,
+            message_id=receipt.message_id,
+            kind=OutcomeKind.ACCEPTED,
+            receipt=receipt,
+            warnings=receipt.warnings,
+        )
+
+    @classmethod
     def of_error(
         cls, index: int, error: KochavaSegmentError, request: KochavaRequest | None = None
     ) -> Outcome:

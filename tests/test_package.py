@@ -24,7 +24,8 @@ FLOORS = (
     ("server",),
     ("emulator", "segment", "beam"),
     ("entries",),
-    ("destination",),
+    ("async_destination", "destination"),
+    ("base_destination",),
     ("durable",),
     ("mapping", "delivery"),
     ("options", "outcome"),
@@ -52,6 +53,7 @@ OPTIONAL = {
     "apache_beam": {"beam"},
     "prometheus_client": {"delivery", "server"},
     "aiohttp": {"delivery"},
+    "yarl": {"delivery"},  # aiohttp's own
     "pycurl": {"delivery"},
     "orjson": {"json_codec"},
 }

@@ -62,11 +62,8 @@ def make_attempt(
             answer = transport.send(request)
         else:
             answer = transport.send_within(request, seconds)
-    except TransportFailure as failure:
-        return failed(failure, time.monotonic() - began)
     except Exception as error:  # noqa: BLE001  # a transport of the user's own
-        detail = f"the transport raised {type(error).__name__}"
-        return failed(TransportFailure(detail, maybe_sent=True), time.monotonic() - began)
+        return failed(error, time.monotonic() - began)
     return judge(answer, time.monotonic() - began)
 
 
@@ -88,13 +85,17 @@ def judge(answer: Answer, elapsed: float) -> Attempt:
     )
 
 
-def failed(failure: TransportFailure, elapsed: float) -> Attempt:
+def failed(failure: Exception, elapsed: float) -> Attempt:
     """The attempt that had no answer.
 
     Args:
-        failure: What the transport raised.
+        failure: What the transport raised. Of anything but a TransportFailure nobody knows whether
+            the request was sent.
         elapsed: Seconds until it did.
     """
+    if not isinstance(failure, TransportFailure):
+        detail = f"the transport raised {type(failure).__name__}"
+        failure = TransportFailure(detail, maybe_sent=True)
     return Attempt(
         verdict=Verdict.RETRY,
         maybe_sent=failure.maybe_sent,

@@ -20,8 +20,8 @@ _Result = TypeVar("_Result")
 # How many items are taken from the input and not yet yielded, for each thread. Few need to be ready
 # to keep the threads busy; many may wait behind another of their key, so that a busy key, which one
 # thread works off at its own pace, leaves room for others behind it in the input.
-_READY = 4
-_HELD = 64
+READY = 4
+HELD = 64
 _AT_EXIT = 15.0  # seconds in which an exiting interpreter lets work under way end
 
 
@@ -114,7 +114,7 @@ class _Run(Generic[_Item, _Result]):
     def has_room(self) -> bool:
         """Whether another item can be taken."""
         ready, limit = self.outstanding - self._held, self._concurrency.limit
-        return not self._exhausted and ready < _READY * limit and self._held < _HELD * limit
+        return not self._exhausted and ready < READY * limit and self._held < HELD * limit
 
     def start_next(self) -> None:
         """Take an item from the input, and start it or hold it until its turn."""

@@ -19,7 +19,7 @@ from urllib3.util.wait import wait_for_read
 from kochava_segment.delivery.after_fork import keep_for_ever, renew_after_fork
 from kochava_segment.delivery.answer import Answer, TransportFailure
 from kochava_segment.delivery.network_settings import network_settings
-from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, user_agent
+from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, standard_headers
 from kochava_segment.request import KochavaRequest
 
 # Errors after which libcurl has surely not sent a byte of the request.
@@ -219,14 +219,7 @@ class _Connection:
 
 
 def _header_lines(own: Mapping[str, str]) -> list[str]:
-    headers = {
-        "User-Agent": user_agent(),
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-        "Content-Type": "application/json",
-        "Expect": "",
-        **own,
-    }
+    headers = {**standard_headers(), "Expect": "", **own}
     return [f"{name}: {value}" for name, value in headers.items()]
 
 

@@ -23,7 +23,7 @@ from urllib3.util import Timeout
 from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.delivery.answer import Answer, TransportFailure
 from kochava_segment.delivery.network_settings import network_settings
-from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, user_agent
+from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, standard_headers
 from kochava_segment.request import KochavaRequest
 
 # Whether bytes of this thread's request may have left. Connections are used by one thread at a time.
@@ -108,10 +108,7 @@ def _prepared(request: KochavaRequest) -> requests.PreparedRequest:
     prepared.url = request.url
     prepared.headers = CaseInsensitiveDict(
         {
-            "User-Agent": user_agent(),
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
+            **standard_headers(),
             "Content-Length": str(len(request.body)),
             **request.headers,
         }

@@ -26,6 +26,16 @@ def user_agent() -> str:
         return "kochava-segment"
 
 
+def standard_headers() -> dict[str, str]:
+    """The headers of every request, which its own come on top of."""
+    return {
+        "User-Agent": user_agent(),
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+    }
+
+
 class Transport(Protocol):
     """What posts a request, once. Retries, pace and bookkeeping are not its business."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import os
 import socket
@@ -15,6 +16,7 @@ from itertools import chain
 import pytest
 
 from kochava_segment import Answer, KochavaDestination, RequestsTransport, TransportFailure
+from kochava_segment.delivery.aiohttp_transport import AiohttpTransport
 from kochava_segment.delivery.pycurl_transport import PycurlTransport
 from kochava_segment.emulator import Faults
 from tests.delivery.raw_server import (
@@ -28,7 +30,36 @@ from tests.delivery.raw_server import (
 )
 from tests.messages import ios
 
-TRANSPORTS = {"requests": RequestsTransport, "pycurl": PycurlTransport}
+
+class AiohttpInThread:
+    """An AiohttpTransport that is called from other threads than that of its event loop."""
+
+    def __init__(self, timeout):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._transport = AiohttpTransport(timeout)
+
+    def _run(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(15)
+
+    def send(self, request):
+        return self._run(self._transport.send(request))
+
+    def close(self):
+        self._run(self._transport.close())
+
+    def end(self):
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+TRANSPORTS = {
+    "aiohttp": AiohttpInThread,
+    "pycurl": PycurlTransport,
+    "requests": RequestsTransport,
+}
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -50,6 +81,8 @@ def make(request, monkeypatch):
     yield make_one
     for transport in made:
         transport.close()
+        if isinstance(transport, AiohttpInThread):
+            transport.end()
 
 
 @pytest.fixture(scope="module")
@@ -377,6 +410,9 @@ def test_threads_do_not_mix_up_their_answers(make):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 def test_a_forked_child_leaves_its_parent_s_connection_alone(make):
+    if isinstance(make(), AiohttpInThread):
+        pytest.skip("an event loop does not outlive a fork")
+
     def serve(connection):
         number = server.connections
         while received := server.read(connection):

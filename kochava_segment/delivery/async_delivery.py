@@ -1,0 +1,121 @@
+"""Delivers requests in an event loop: does what the steps say, as `delivery` does it in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from weakref import WeakSet
+
+from kochava_segment.delivery.answer import Verdict
+from kochava_segment.delivery.async_transport import AsyncTransport, PunctualAsyncTransport
+from kochava_segment.delivery.attempt import Attempt, failed, judge
+from kochava_segment.delivery.concurrency import Concurrency
+from kochava_segment.delivery.instrumentation import DeliveryHook
+from kochava_segment.delivery.rate import RateLimiter
+from kochava_segment.delivery.retry import RetryPolicy
+from kochava_segment.delivery.steps import DeliverySteps, Wait
+from kochava_segment.outcome import Receipt
+from kochava_segment.request import KochavaRequest
+
+
+class AsyncDelivery:
+    """Takes requests through an asynchronous transport.
+
+    Args:
+        transport: Posts a request once.
+        retry: When to try again.
+        limiter: The pace.
+        hooks: Whom to tell.
+    """
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        *,
+        retry: RetryPolicy,
+        limiter: RateLimiter,
+        hooks: Sequence[DeliveryHook] = (),
+    ) -> None:
+        self._transport = transport
+        self._steps = DeliverySteps(retry=retry, limiter=limiter, hooks=hooks)
+        self._is_stopped = False
+        self._stops: WeakSet[asyncio.Event] = WeakSet()
+        self._stopped = self.new_stop()
+
+    def new_stop(self) -> asyncio.Event:
+        """What ends the waits of those deliveries that are given it, when it is set.
+
+        `stop()` sets it as well.
+        """
+        stop = asyncio.Event()
+        self._stops.add(stop)
+        if self._is_stopped:
+            stop.set()
+        return stop
+
+    def stop(self) -> None:
+        """Wake everything that waits; each ends with the error of what is known of it so far."""
+        self._is_stopped = True
+        for stop in tuple(self._stops):
+            stop.set()
+
+    async def deliver(
+        self,
+        request: KochavaRequest,
+        stopped: asyncio.Event | None = None,
+        deadline: float = math.inf,
+        concurrency: Concurrency | None = None,
+    ) -> Receipt:
+        """Deliver a request.
+
+        Args:
+            request: What is delivered.
+            stopped: Ends its waits, and prevents further attempts, once it is set; made by
+                `new_stop()`. By default, only `stop()` does that.
+            deadline: When all must be over, as `time.monotonic()` counts.
+            concurrency: Learns from its attempts.
+
+        Raises:
+            DeliveryError: as `AsyncKochavaDestination.send` says.
+        """
+        stopped = self._stopped if stopped is None else stopped
+        steps = self._steps.of(request, deadline)
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Wait):
+                    step = steps.send(await _pause(stopped, step.seconds))
+                else:
+                    attempt = await self._attempt(request, step.seconds)
+                    if concurrency is not None:
+                        concurrency.observe(
+                            attempt.elapsed, refused=attempt.verdict is Verdict.RETRY
+                        )
+                    step = steps.send(attempt)
+        except StopIteration as settled:
+            receipt: Receipt = settled.value
+            return receipt
+        finally:
+            steps.close()  # it may have been cancelled
+
+    async def _attempt(self, request: KochavaRequest, seconds: float | None) -> Attempt:
+        began = time.monotonic()
+        try:
+            if seconds is None or not isinstance(self._transport, PunctualAsyncTransport):
+                answer = await self._transport.send(request)
+            else:
+                answer = await self._transport.send_within(request, seconds)
+        except Exception as error:  # noqa: BLE001  # a transport of the user's own
+            return failed(error, time.monotonic() - began)
+        return judge(answer, time.monotonic() - began)
+
+
+async def _pause(stopped: asyncio.Event, seconds: float) -> bool:
+    if seconds > 0 and not stopped.is_set():
+        try:
+            await asyncio.wait_for(stopped.wait(), seconds)
+        except asyncio.TimeoutError:
+            return False
+    return stopped.is_set()
