@@ -27,6 +27,9 @@ from kochava_segment.server.console.forms import Form
 PREFIX = "option."
 """Of the names of form fields that are options."""
 
+MAX_MESSAGE_BYTES = 64 * 1024
+"""Of a message on trial. Segment takes 32 KB; what is far longer takes long to explain."""
+
 _TRIED = (
     "app_guid screens nested event_names send_user_id user_id_name allow_properties deny_properties "
     "identity_traits hash_traits required_consent ad_user_data_consent ad_personalization_consent "
@@ -161,8 +164,12 @@ def try_message(text: str, form: Form, configured: Options) -> Trial:
     trial = Trial(text=text, options=options, fields=_option_fields(texts, configured, problems))
     if not text.strip():
         return trial
+    content = text.encode("utf-8", "surrogatepass")
+    if len(content) > MAX_MESSAGE_BYTES:
+        reason = f"it has {len(content):,} bytes; {MAX_MESSAGE_BYTES:,} are tried, and Segment takes 32 KB"
+        return attrs.evolve(trial, outcome="unreadable", reason=reason)
     try:
-        message = parse_json(text.encode("utf-8", "surrogatepass"))
+        message = parse_json(content)
     except Refusal as refusal:
         reason = refusal.detail.replace("the body", "the message")
         return attrs.evolve(

@@ -137,6 +137,9 @@ def test_a_pasted_message_is_mapped_at_once(person):
     person.paste(PURCHASE)
     person.sees("data.event_data.price")
     person.sees("reserved-key")
+    said = person.find("#said")  # what a screen reader says
+    assert said.get_attribute("role") == "status"
+    assert said.get_attribute("textContent") == "Mapped: event, 18 fields, 1 warning"
     person.paste({"type": "group"})
     person.sees("Not supported")
     person.paste(ios(event=""))
@@ -259,9 +262,11 @@ def test_delivery_updates_itself_and_keeps_what_is_open(console, person):
     person.go("/delivery")
     person.sees("0 accepted")
     person.click("#chart-table summary")
+    person.browser.execute_script("document.getElementById('chart-summary').focus()")
     console.receive(ios())
     person.sees("1 accepted")
     assert person.find("#chart-table").get_attribute("open")
+    assert person.browser.switch_to.active_element.get_attribute("id") == "chart-summary"
 
 
 @pytest.mark.slow  # for it waits

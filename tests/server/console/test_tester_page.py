@@ -135,7 +135,8 @@ def test_a_flag_that_is_not_ticked_is_false(visitor):
     [
         ("{", "This cannot be read. The message must be JSON: "),
         ('{"a": 1, "a": 2}', "a occurs twice in one object"),
-        ("[" * 100_000, "nested too deeply"),
+        ("[" * 60_000, "nested too deeply"),
+        (ios(properties={"long": "x" * 66_000}), "65,536 are tried"),
         ("NaN", "a number that JSON does not know"),
         ('"\\ud800"', "must be"),
         ('{"type": "track", "event": "x", "\\ud800": 1}', "Invalid"),
