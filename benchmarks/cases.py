@@ -36,6 +36,7 @@ def _with(name: str, make: str, transport: str, **keywords: object) -> Contender
 MANY_PYCURL = _with("send_many", "ours:send_many", "pycurl")
 MANY_REQUESTS = _with("send_many", "ours:send_many", "requests")
 MANY_MAPPED = _with("send_many of requests", "ours:send_many", "pycurl", mapped_before=True)
+MANY_ADAPTIVE = _with("send_many, adaptive", "ours:send_many", "pycurl", pinned=False)
 MANY_ASYNC = Contender(
     name="AsyncKochavaDestination", make="ours:send_many_asynchronously", needs=_ASYNC
 )
@@ -110,7 +111,8 @@ def all_cases(*, quick: bool = False) -> list[Case]:
             name="throughput",
             title="Post over loopback as fast as it goes, 16 at once",
             contenders=(
-                *(RAW, PYCURL, TRANSPORT_PYCURL, MANY_MAPPED, MANY_PYCURL, AIOHTTP, MANY_ASYNC),
+                *(RAW, PYCURL, TRANSPORT_PYCURL, MANY_MAPPED, MANY_PYCURL, MANY_ADAPTIVE),
+                *(AIOHTTP, MANY_ASYNC),
                 *(ADAPTER_SEND, TRANSPORT_REQUESTS, MANY_REQUESTS, SESSION_POST),
                 *(RELAY_PYCURL, RELAY_REQUESTS, SEGMENT, POSTHOG),
             ),
@@ -155,7 +157,14 @@ def all_cases(*, quick: bool = False) -> list[Case]:
         Case(
             name="slow_server",
             title="A server that answers after 50 ms",
-            contenders=(MANY_PYCURL, MANY_ASYNC, MANY_REQUESTS, RELAY_PYCURL, RELAY_REQUESTS),
+            contenders=(
+                MANY_PYCURL,
+                MANY_ADAPTIVE,
+                MANY_ASYNC,
+                MANY_REQUESTS,
+                RELAY_PYCURL,
+                RELAY_REQUESTS,
+            ),
             settings=_concurrencies(0.05, (32,) if quick else (32, 128, 256)),
             seconds=2.0,
             rounds=3,

@@ -73,6 +73,8 @@ def lines(title: str, panels: Sequence[Panel]) -> str:
     """Panels side by side, two in a row, with one legend."""
     names = list(dict.fromkeys(name for panel in panels for name in panel.lines))
     colours = {name: _COLOURS[number % len(_COLOURS)] for number, name in enumerate(names)}
+    # One alone has all the width.
+    width = _PANEL[0] if len(panels) > 1 else _WIDTH - 2 * _MARGIN[0]
     parts = [_text(8, 22, title, weight="bold")]
     across = 8.0
     for name, colour in colours.items():
@@ -84,14 +86,14 @@ def lines(title: str, panels: Sequence[Panel]) -> str:
     for number, panel in enumerate(panels):
         x, y = (number % 2) * (_PANEL[0] + 44), 54 + (number // 2) * (_PANEL[1] + 76)
         parts.append(f"<g transform='translate({x + _MARGIN[0]},{y + _MARGIN[1]})'>")
-        parts += _panel(panel, colours)
+        parts += _panel(panel, colours, width)
         parts.append("</g>")
     rows = math.ceil(len(panels) / 2)
     return _image(max(_WIDTH, int(across)), 60 + rows * (_PANEL[1] + 76), parts)
 
 
-def _panel(panel: Panel, colours: Mapping[str, str]) -> Iterable[str]:
-    width, height = _PANEL
+def _panel(panel: Panel, colours: Mapping[str, str], width: int) -> Iterable[str]:
+    height = _PANEL[1]
     points = [point for line in panel.lines.values() for point in line]
     places = sorted({x for x, _ in points})
     first, last = math.log(places[0]), math.log(places[-1])

@@ -59,7 +59,7 @@ class Process:
         Raises:
             ContenderFailed: if it has not.
         """
-        before = sink.count() if sink is not None else 0
+        before = sink.received() if sink is not None else {}
         self._connection.send((setting, count))
         if not self._connection.poll(patience):
             raise ContenderFailed(f"took more than {patience:.0f} s")
@@ -69,9 +69,12 @@ class Process:
             raise ContenderFailed("its process has died") from None
         if not isinstance(answer, Turn):
             raise ContenderFailed(answer)
-        # What fails in silence is fast.
-        if sink is not None and (arrived := sink.count() - before) != answer.posted:
-            raise ContenderFailed(f"{arrived} requests arrived, not {answer.posted}")
+        if sink is not None:
+            after = sink.received()
+            arrived = after["posts"] - before["posts"]
+            if arrived != answer.posted:  # what fails in silence is fast
+                raise ContenderFailed(f"{arrived} requests arrived, not {answer.posted}")
+            answer.more["body_bytes"] = (after["bytes"] - before["bytes"]) / arrived
         return answer
 
     def close(self) -> None:

@@ -22,15 +22,20 @@ TransportName = Literal["requests", "pycurl"]
 
 @contextmanager
 def send_many(
-    setting: Setting, transport: TransportName, *, mapped_before: bool = False
+    setting: Setting,
+    transport: TransportName,
+    *,
+    mapped_before: bool = False,
+    pinned: bool = True,
 ) -> Iterator[Work]:
-    """`send_many` of messages, or of requests."""
+    """`send_many` of messages, or of requests, so many at once or as many as it finds best."""
+    concurrency = setting.concurrency if pinned else None
     made = mapped(setting) if mapped_before else []
     with KochavaDestination("koexample", endpoint=setting.url, transport=transport) as kochava:
 
         def run(count: int) -> None:
             items = islice(cycle(made), count) if made else stream(setting, count)
-            for outcome in kochava.send_many(items, concurrency=setting.concurrency):
+            for outcome in kochava.send_many(items, concurrency=concurrency):
                 if outcome.kind is not OutcomeKind.ACCEPTED:
                     raise RuntimeError(f"a message was {outcome.kind}")
 
