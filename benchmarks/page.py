@@ -104,7 +104,7 @@ def _rates(setting: dict[str, Any]) -> list[tuple[str, float]]:
     return [
         (name, Spread.of(of["rates"]).median)
         for name, of in setting["contenders"].items()
-        if of["rates"] and "failed" not in of
+        if not report.why_missing(of)
     ]
 
 
@@ -164,8 +164,8 @@ def _each(unit: str) -> str:
 
 
 def _row(of: dict[str, Any], others: list[dict[str, Any]]) -> Iterator[str]:
-    if "failed" in of or "skipped" in of:
-        yield from (of.get("failed") or of["skipped"], *("" for _ in others), "", "")
+    if missing := report.why_missing(of):
+        yield from (missing, *("" for _ in others), "", "")
         return
     yield _written(Spread.of(of["rates"]))
     for other in others:
@@ -195,9 +195,7 @@ def _cell(setting: dict[str, Any], name: str) -> str:
     of = setting["contenders"].get(name)
     if of is None:
         return ""
-    if "failed" in of or "skipped" in of:
-        return str(of.get("failed") or of["skipped"])
-    return f"{Spread.of(of['rates']).median:,.0f}"
+    return report.why_missing(of) or f"{Spread.of(of['rates']).median:,.0f}"
 
 
 def _concurrency(found: Found) -> str:

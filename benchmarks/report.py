@@ -34,9 +34,8 @@ def case(found: Mapping[str, Any]) -> str:
 def _contender(
     name: str, found: Mapping[str, Any], all_: Mapping[str, Any], unit: str
 ) -> Sequence[str]:
-    for word in ("failed", "skipped"):
-        if word in found and not found["rates"]:
-            return ("", name, f"{word}: {found[word]}")
+    if missing := why_missing(found):
+        return ("", name, missing)
     rate = Spread.of(found["rates"])
     first, of = next(iter(all_.items()))
     ratio = of_pairs(found["rates"], of["rates"], lambda one, other: one / other)
@@ -53,6 +52,15 @@ def _contender(
         f"{max(found['peak_mb']):,.0f} MB",
         more,
     )
+
+
+def why_missing(found: Mapping[str, Any]) -> str:
+    """Why a contender has no figures, if it has none that count."""
+    if "failed" in found:
+        return f"failed: {found['failed']}"
+    if found["rates"]:
+        return ""
+    return str(found.get("skipped", "not measured"))
 
 
 def goals(document: dict[str, Any]) -> str:

@@ -136,7 +136,16 @@ class _Run:
         self._sinks: dict[tuple[float, bool], Sink] = {}
         self._counts: dict[tuple[int, str], int] = {}
         self._results: list[dict[str, Any]] = [
-            {**setting.dimensions(), "contenders": {}} for setting in case.settings
+            {
+                **setting.dimensions(),
+                # In their order, whoever begins.
+                "contenders": {
+                    contender.name: _nothing()
+                    for contender in case.contenders
+                    if _takes_part(contender, setting)
+                },
+            }
+            for setting in case.settings
         ]
         self._absent = {
             contender.name: f"needs {', '.join(contender.missing())}"
@@ -176,14 +185,8 @@ class _Run:
         # Another one begins each time: what one leaves behind does not always hit the same next one.
         shift = (number + index) % len(contenders)
         for contender in (*contenders[shift:], *contenders[:shift]):
-            if contender.name in self._absent:
-                continue
-            if contender.most is not None and setting.concurrency > contender.most:
-                continue
-            found = self._results[index]["contenders"].setdefault(
-                contender.name, {"rates": [], "cpu_us": [], "peak_mb": [], "more": {}, "count": 0}
-            )
-            if "failed" in found or "skipped" in found:
+            found = self._results[index]["contenders"].get(contender.name)
+            if found is None or "failed" in found or "skipped" in found:
                 continue
             try:
                 turn = self._turn(contender, index, setting)
@@ -257,6 +260,15 @@ class _Run:
         process = self._processes.pop(name, None)
         if process is not None:
             process.close()
+
+
+def _takes_part(contender: Contender, setting: Setting) -> bool:
+    too_many = contender.most is not None and setting.concurrency > contender.most
+    return not too_many and not contender.missing()
+
+
+def _nothing() -> dict[str, Any]:
+    return {"rates": [], "cpu_us": [], "peak_mb": [], "more": {}, "count": 0}
 
 
 def _note(found: dict[str, Any], turn: Turn) -> None:

@@ -50,11 +50,19 @@ def serve(connection: Connection, contender: Contender) -> None:
         os.environ.pop(name, None)  # nothing here is to leave this machine
     for name in contender.without:
         sys.modules[name] = None  # type: ignore[assignment]  # an import fails then
-    while (asked := connection.recv()) is not None:
+    while (asked := _received(connection)) is not None:
         try:
-            connection.send(_turn(contender, *asked))
+            answer: Turn | str = _turn(contender, *asked)
         except Exception:  # noqa: BLE001  # the run reports it, and goes on without this one
-            connection.send(traceback.format_exc())
+            answer = traceback.format_exc()
+        connection.send(answer)
+
+
+def _received(connection: Connection) -> Any:
+    try:
+        return connection.recv()
+    except (EOFError, OSError):  # the run was killed
+        return None
 
 
 def _turn(contender: Contender, setting: Setting, count: int) -> Turn:
