@@ -267,6 +267,7 @@ def all_cases(*, quick: bool = False) -> list[Case]:
             contenders=(FILE_PYCURL, ENQUEUE_MANY, MANY_PYCURL),
             settings=(Setting(count=MILLION),),
             rounds=1,
+            budget=900,
         ),
     ]
     return _shortened(cases) if quick else cases

@@ -18,6 +18,8 @@ from benchmarks.worker import Turn
 
 _FIRST_COUNT = 5
 _GROWTH = 10
+_OVERTIME = 1.5  # times its budget, in which a case may finish a round on a busy machine
+_NO_TIME = "there was no time for it"
 _PATIENCE = 60.0  # seconds beyond what a turn should take
 
 
@@ -160,7 +162,9 @@ class _Run:
             for number in range(rounds):
                 round_began = time.monotonic()
                 for index, setting in enumerate(self._case.settings):
-                    if number < (setting.rounds or rounds):
+                    if time.monotonic() - began > _OVERTIME * self._case.budget:
+                        self._skip(index)
+                    elif number < (setting.rounds or rounds):
                         self._take_turns(number, index, setting)
                 self._keep(self._found(number + 1))
                 now = time.monotonic()
@@ -169,6 +173,11 @@ class _Run:
                 if now - round_began > self._pace.left:
                     break
         return self._found(number + 1)
+
+    def _skip(self, index: int) -> None:
+        for of in self._results[index]["contenders"].values():
+            if not of["rates"]:
+                of.setdefault("skipped", _NO_TIME)
 
     def _found(self, rounds: int) -> dict[str, Any]:
         return {
@@ -196,7 +205,7 @@ class _Run:
                 self._end(contender.name)
             else:
                 if turn is None:
-                    found["skipped"] = "there was no time for it"
+                    found["skipped"] = _NO_TIME
                 else:
                     _note(found, turn)
                     self._pace.rates[contender.name] = turn.count / turn.seconds
