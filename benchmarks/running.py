@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -88,6 +90,8 @@ class Process:
         else:
             self._process.join(5)
         if self._process.is_alive():
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)  # with what it has started
             self._process.kill()
             self._process.join()
 

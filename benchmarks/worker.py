@@ -45,6 +45,8 @@ class Turn:
 
 def serve(connection: Connection, contender: Contender) -> None:
     """Do what the other end asks for, `(setting, count)` by `(setting, count)`, until it says None."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # so that what it starts can be ended with it
     cores.pin_to_first()
     for name in [*_PROXIES, *map(str.upper, _PROXIES)]:
         os.environ.pop(name, None)  # nothing here is to leave this machine

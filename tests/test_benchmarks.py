@@ -1,5 +1,6 @@
 """The benchmarks run, and what they report is true."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -19,7 +20,7 @@ from benchmarks.case import Case, Contender, Setting
 from benchmarks.cases import all_cases
 from benchmarks.events import mapped, stream
 from benchmarks.results import Found, Spread
-from benchmarks.running import Pace, run
+from benchmarks.running import ContenderFailed, Pace, run, started
 from benchmarks.sink import running_sink
 from kochava_segment import KochavaDestination
 
@@ -122,6 +123,26 @@ def test_a_contender_that_fails_does_not_hold_up_the_others():
     assert "CalledProcessError" in contenders["broken"]["failed"]
     assert contenders["pass"]["rates"]
     assert len(said) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it looks at processes in /proc")
+def test_a_contender_that_takes_too_long_is_ended_with_what_it_has_started(tmp_path):
+    note = tmp_path / "pid"
+    program = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    slow = evolve(PASS, arguments={"arguments": ["-c", program]})
+    with started(slow) as process, pytest.raises(ContenderFailed, match="took more than 3 s"):
+        process.turn(Setting(concurrency=1), 1, None, patience=3)
+    pid = int(note.read_text())
+    until = time.monotonic() + 10
+    while not is_dead(pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert is_dead(pid)
+
+
+def is_dead(pid):
+    with contextlib.suppress(OSError):
+        return " Z " in Path(f"/proc/{pid}/stat").read_text()
+    return True
 
 
 def test_a_contender_that_is_not_installed_is_left_out():
