@@ -135,7 +135,9 @@ def serve(
     with ExitStack() as stack:
         # Closed in this order: what comes, before that to which it goes.
         destination = stack.enter_context(
-            load(hooks=(LoggingHook(), modules.running.prometheus_hook(), *modules.history(console)))
+            load(
+                hooks=(LoggingHook(), modules.running.prometheus_hook(), *modules.history(console))
+            )
         )
         if destination.options.outbox is None:
             raise click.UsageError("--outbox is missing: messages are stored there before they go")

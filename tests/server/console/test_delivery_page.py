@@ -92,6 +92,17 @@ def test_reasons_are_ranked(console, visitor):
     assert "1 unsupported Kochava has nothing like it" in ranked
 
 
+def test_what_may_have_counted_twice_is_told(tmp_path):
+    with running_console(tmp_path, outbox_retry={"max_attempts": 5, "base": 0.01}) as running:
+        running.kochava.faults = Faults(script=["reset-after-reading", "ok"])
+        running.receive(ios())
+        one = Visitor(running.url).log_in()
+        text = text_of(one.get("/delivery"))
+        one.close()
+    assert "Maybe counted twice 1 times at most" in text
+    assert "1 accepted" in text
+
+
 def test_an_app_that_was_slowed_says_for_how_long(console, visitor):
     console.kochava.faults = Faults(error_rate=1.0, error_status=429, retry_after="60")
     console.destination.enqueue(ios())
