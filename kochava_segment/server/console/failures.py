@@ -49,21 +49,39 @@ class Wanted:
 
     @classmethod
     def of(cls, form: Form) -> Wanted:
-        """Read it. Without a state, those that have failed are meant."""
-        ids = tuple(int(one) for one in form.all("id") if _is_number(one))
-        states = tuple(one for one in form.all("state") if one in inspection.STATES)
+        """Read it. Without a state or a number, those that have failed are meant.
+
+        Raises:
+            Refusal: if any of it cannot be read: without it, more would be meant than was asked for.
+        """
+        ids, states = form.all("id"), form.all("state")
+        older, newer = form.get("older"), form.get("newer")
         ages = dict(_AGES)
-        if len(ids) != len(form.all("id")) or len(states) != len(form.all("state")):
-            # Never less than was asked for: it would be all of them.
-            raise Refusal(400, "there is no such state or number")
+        if (
+            not all(map(_is_number, ids))
+            or not set(states) <= set(inspection.STATES)
+            or not {older, newer} <= set(ages)
+        ):
+            raise Refusal(400, "there is no such state, number or age")
         return cls(
             states=states or (() if ids else inspection.FAILED_STATES),
             reason=form.get("reason").strip(),
             app=form.get("app").strip(),
-            older=form.get("older") if form.get("older") in ages else "",
-            newer=form.get("newer") if form.get("newer") in ages else "",
-            ids=ids,
+            older=older,
+            newer=newer,
+            ids=tuple(map(int, ids)),
         )
+
+    @classmethod
+    def named(cls, form: Form) -> Wanted:
+        """The same for changes, which need states or numbers.
+
+        Raises:
+            Refusal: if there are none, or any of it cannot be read.
+        """
+        if not form.all("id") and not form.all("state"):
+            raise Refusal(400, "say which requests are meant")
+        return cls.of(form)
 
     def filter(self) -> EntryFilter:
         """The same for the outbox."""
@@ -193,7 +211,7 @@ class FailuresPage:
 
     def retry(self, visit: Visit) -> Response:
         """Send entries again."""
-        wanted = Wanted.of(visit.form)
+        wanted = Wanted.named(visit.form)
         count = inspection.retry(self._destination.outbox, wanted.filter())
         if self._destination.options.relay:
             self._destination.start_relay()
@@ -204,7 +222,7 @@ class FailuresPage:
 
     def discard(self, visit: Visit) -> Response:
         """Give up on entries."""
-        wanted = Wanted.of(visit.form)
+        wanted = Wanted.named(visit.form)
         count = inspection.discard(
             self._destination.outbox, wanted.filter(), reason="discarded in the console"
         )
@@ -218,7 +236,7 @@ class FailuresPage:
     def export_revealed(self, visit: Visit) -> Response:
         """The same in full."""
         visit.log("exports requests in full")
-        return self._exported(Wanted.of(visit.form), reveal=True)
+        return self._exported(Wanted.named(visit.form), reveal=True)
 
     def _exported(self, wanted: Wanted, *, reveal: bool) -> Response:
         found = inspection.entries(self._destination.outbox, wanted.filter(), bodies=True)

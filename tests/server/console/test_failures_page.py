@@ -67,12 +67,30 @@ def test_the_list_is_filtered(console, visitor):
         assert _listed(visitor.get(f"/failures?{query}")) == expected, query
 
 
-@pytest.mark.parametrize("query", ["state=wrong", "id=x", "id=1&id=-1", "state=rejected&state="])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "state=wrong",
+        "id=x",
+        "id=1&id=-1",
+        "state=rejected&state=",
+        "state=rejected&older=soon",
+        "state=rejected&newer=-1",
+    ],
+)
 def test_a_filter_that_cannot_be_read_never_means_more_than_was_asked(console, visitor, query):
     _fail(console, REJECTING, "bad")
     assert visitor.get(f"/failures?{query}").status_code == 400
     fields = [pair.split("=") for pair in query.split("&")]
     assert visitor.post("/failures/discard", fields).status_code == 400
+    assert _states(console) == {"bad": "rejected"}
+
+
+@pytest.mark.parametrize("path", ["/failures/retry", "/failures/discard", "/failures/export"])
+@pytest.mark.parametrize("fields", [[], [("reason", "refused")]])
+def test_a_change_has_to_say_which_are_meant(console, visitor, path, fields):
+    _fail(console, REJECTING, "bad")
+    assert visitor.post(path, fields).status_code == 400
     assert _states(console) == {"bad": "rejected"}
 
 
