@@ -90,7 +90,7 @@ class OptionKeywords(TypedDict, total=False):
     max_size: float
     when_full: Literal["drop_delivered", "refuse", "block"]
     relay: bool
-    workers: int
+    workers: int | None
     lease: float
     outbox_retry: RetryPolicy | Mapping[str, object]
     stop_on_sigterm: bool
@@ -303,7 +303,9 @@ class Options:
         default=True,
         description="Drain the outbox in this process; turn it off where `kochava-segment relay` does.",
     )
-    workers: int = _option(kinds.COUNT, 16, "Requests that the relay posts at once.")
+    workers: int | None = _option(
+        kinds.COUNT, None, "Requests that the relay posts at once. By default as many as pay off."
+    )
     lease: float = _option(
         kinds.POSITIVE,
         10.0,

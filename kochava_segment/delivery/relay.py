@@ -24,6 +24,7 @@ from attrs import frozen
 from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.delivery.answer import Verdict
 from kochava_segment.delivery.attempt import Attempt, make_attempt
+from kochava_segment.delivery.concurrency import make_concurrency
 from kochava_segment.delivery.instrumentation import (
     AttemptEvent,
     DeliveryHook,
@@ -49,6 +50,8 @@ _logger = logging.getLogger("kochava_segment.relay")
 _POLL = 0.25  # seconds between looks for what other processes have put in, or what is due again
 _GATHER = 0.002  # seconds in which more results may come, to be settled in the same transaction
 _PER_LANE = 16
+_LEAST_IN_FLIGHT = 32
+_MOST_AHEAD = 256  # where workers are so quick that they wait for more
 _PURGE_EVERY = 60.0
 _AFTER_FAILURE = 1.0  # seconds until an outbox that cannot be written is tried again
 _PATIENCE = 0.1  # seconds that a thread waits for an app that Kochava has slowed
@@ -68,13 +71,13 @@ class RelaySettings:
     """How a relay works.
 
     Attributes:
-        workers: How many requests are posted at once.
+        workers: How many requests are posted at once; None for as many as pay off.
         lease: Seconds after which the others take back what a relay that died has leased.
         retry: When to try again and when to give up; waiting counts against its deadline.
         max_rate: Requests a second; None for no limit.
     """
 
-    workers: int = 16
+    workers: int | None = None
     lease: float = 10.0
     retry: RetryPolicy = RetryPolicy()
     max_rate: float | None = None
@@ -110,7 +113,6 @@ class Relay:
         self._hooks = Hooks(hooks)
         policy = self._settings.retry
         self._give_up = tuple(a for a in ACTIONS if policy.after_maybe_sent(a) != "retry")
-        self._most_in_flight = max(32, 4 * self._settings.workers)
         self.after_fork()
         renew_after_fork(self)
         _relays.add(self)
@@ -126,6 +128,10 @@ class Relay:
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._stop_by = 0.0
+        self._concurrency = make_concurrency(self._settings.workers)
+        self._workers: list[threading.Thread] = []
+        self._lanes_out = 0  # that workers have
+        self._ahead = _LEAST_IN_FLIGHT
         self._ready: SimpleQueue[_Work | None] = SimpleQueue()
         self._results: SimpleQueue[_Worked | None] = SimpleQueue()
         self._unsettled: list[_Worked] = []
@@ -174,15 +180,11 @@ class Relay:
                 return
             self._results.put(None)  # a first look at once
             thread = threading.Thread(
-                target=self._run, args=(self._ready,), name="kochava-relay", daemon=True
+                target=self._run,
+                args=(self._ready, self._workers),
+                name="kochava-relay",
+                daemon=True,
             )
-            for number in range(self._settings.workers):
-                threading.Thread(
-                    target=self._work,
-                    args=(self._ready, self._results, self._stop),
-                    name=f"kochava-relay-{number}",
-                    daemon=True,
-                ).start()
             thread.start()
             self._thread = thread
         _stop_before_a_child_of_multiprocessing_ends()
@@ -218,14 +220,15 @@ class Relay:
 
     # The thread that leases and settles.
 
-    def _run(self, ready: SimpleQueue[_Work | None]) -> None:
+    def _run(self, ready: SimpleQueue[_Work | None], workers: list[threading.Thread]) -> None:
         while True:
             self._gather()
             if self._stop.is_set() and (self._out == 0 or time.monotonic() > self._stop_by):
                 break
             self._turn()
+            self._start_workers()
         self._turn()  # settles the last results, and leaves if nothing is out
-        for _ in range(self._settings.workers):
+        for _ in tuple(workers):
             ready.put(None)
 
     def _gather(self) -> None:
@@ -248,6 +251,7 @@ class Relay:
         if worked is not None:
             self._unsettled.append(worked)
             self._out -= len(worked.lane.requests)
+            self._lanes_out -= 1
 
     def _turn(self) -> None:
         self._idle = True  # from here on, whoever puts something in has to wake us
@@ -274,12 +278,40 @@ class Relay:
         self._unsettled.clear()
         for worked, result in settled:
             self._tell(worked, result)
+        self._look_ahead(busy=bool(settled and leased))
         for lane in leased:
             if lane.app_guid in self._blocks_stored:  # and the outbox says that it is over
                 self._blocks_stored.discard(lane.app_guid)
                 self._blocked.pop(lane.app_guid, None)
             self._out += len(lane.requests)
+            self._lanes_out += 1
             self._ready.put(_Work(lane, self._relay))
+
+    @property
+    def _most_in_flight(self) -> int:
+        return max(self._ahead, 4 * self._concurrency.limit)
+
+    def _look_ahead(self, *, busy: bool) -> None:
+        """Lease more at a time where the workers had nothing to do while this thread was at it.
+
+        No more than that: after a crash, all that is leased counts as perhaps sent.
+        """
+        if busy and self._ready.empty():
+            self._ahead = min(2 * self._ahead, _MOST_AHEAD)
+        elif not busy and not self._out:
+            self._ahead = _LEAST_IN_FLIGHT
+
+    def _start_workers(self) -> None:
+        while len(self._workers) < min(self._concurrency.limit, self._lanes_out):
+            worker = threading.Thread(
+                target=self._work,
+                args=(self._ready, self._results, self._stop, self._workers),
+                name="kochava-relay-worker",
+                daemon=True,
+            )
+            with self._lock:
+                self._workers.append(worker)
+            worker.start()
 
     def _transact(
         self, cursor: Any, settled: Sequence[tuple[_Worked, LaneResult]]
@@ -385,9 +417,20 @@ class Relay:
         ready: SimpleQueue[_Work | None],
         results: SimpleQueue[_Worked | None],
         stop: threading.Event,
+        workers: list[threading.Thread],
     ) -> None:
-        while (work := ready.get()) is not None:
+        while not self._is_one_too_many(workers) and (work := ready.get()) is not None:
             results.put(self._work_on(work, stop))
+
+    def _is_one_too_many(self, workers: list[threading.Thread]) -> bool:
+        """Whether this thread is no longer needed; it is struck off the list then."""
+        if len(workers) <= self._concurrency.limit:
+            return False
+        with self._lock:
+            surplus = len(workers) > self._concurrency.limit
+            if surplus:
+                workers.remove(threading.current_thread())
+            return surplus
 
     def _work_on(self, work: _Work, stop: threading.Event) -> _Worked:
         """Post what was leased of one device, as far as it goes."""
@@ -399,6 +442,7 @@ class Relay:
                 return _Worked(lane, attempts, rest)
             attempt = self._post(leased.request)
             attempts.append((leased, attempt))
+            self._concurrency.observe(attempt.elapsed, refused=attempt.verdict is Verdict.RETRY)
             self._learn_from(lane.app_guid, attempt)
             if self._hooks.hear_details:
                 self._tell_attempt(lane.app_guid, leased, attempt)

@@ -9,6 +9,7 @@ import pytest
 
 from kochava_segment.delivery import relay as module
 from kochava_segment.delivery.answer import Answer, TransportFailure
+from kochava_segment.delivery.concurrency import PinnedConcurrency
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status, retry
 from kochava_segment.delivery.relay import Relay, RelaySettings
@@ -143,6 +144,58 @@ def test_a_failing_device_keeps_its_order_and_holds_up_no_other(box, relays):
     assert [name for name in sent(transport) if name.startswith("bad")] == ["bad-1"] * 4 + ["bad-2"]
     (entry,) = entries(box, EntryFilter(message_id="bad-1"))
     assert (entry.state, entry.attempts, entry.status) == ("delivered", 4, 200)
+
+
+@pytest.mark.parametrize(("workers", "least", "most"), [(3, 3, 3), (None, 8, 256)])
+def test_as_many_are_posted_at_once_as_were_asked_for_or_as_pay_off(
+    box, relays, workers, least, most
+):
+    for number in range(400):
+        put(box, f"m-{number}", device=f"d{number}")
+    active, counts = set(), []
+
+    def answer(request):
+        active.add(request.message_id)
+        counts.append(len(active))
+        time.sleep(0.02)
+        active.discard(request.message_id)
+        return OK
+
+    relays(answer, workers=workers)
+    wait_until(lambda: drained(box))
+    assert least <= max(counts) <= most
+
+
+def test_workers_that_do_not_pay_off_any_more_end(box, relays):
+    relay, transport = relays(lambda _: time.sleep(0.001) or OK, workers=None)
+    relay._concurrency = PinnedConcurrency(6)
+
+    def send(first):
+        for number in range(first, first + 60):
+            put(box, f"m-{number}", device=f"d{number}")
+        relay.wake()
+        wait_until(lambda: drained(box) and len(transport.requests) == first + 60)
+        return len(relay._workers)
+
+    assert send(0) == 6
+    relay._concurrency.limit = 2
+    assert send(60) == 2
+    relay._concurrency.limit = 5
+    assert send(120) == 5
+
+
+def test_what_is_in_flight_grows_only_while_workers_run_out_of_work(box, relays):
+    relay, _ = relays(start=False, workers=2)
+    for number in range(3000):
+        put(box, f"m-{number}", device=f"d{number}")
+    assert relay._most_in_flight == 32
+    seen = []
+    settle = box.settle
+    box.settle = lambda *given: (seen.append(relay._most_in_flight), settle(*given))[1]
+    relay.start()
+    wait_until(lambda: drained(box))
+    assert 32 < max(seen) <= 256
+    wait_until(lambda: relay._most_in_flight == 32)  # nothing is left to do
 
 
 def test_waiting_takes_no_thread(box, relays):
@@ -399,7 +452,7 @@ def test_starting_it_twice_is_starting_it_once(relays):
     relay.start()
     relay.start(again=True)
     own = set(threading.enumerate()) - before
-    assert len(own) == 5, "four that post, one that leases"
+    assert len(own) == 1, "the one that leases; those that post come with the work"
     relay.stop()
     wait_until(lambda: not any(thread.is_alive() for thread in own))
 
