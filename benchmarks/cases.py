@@ -40,6 +40,12 @@ MANY_ADAPTIVE = _with("send_many, adaptive", "ours:send_many", "pycurl", pinned=
 MANY_ASYNC = Contender(
     name="AsyncKochavaDestination", make="ours:send_many_asynchronously", needs=_ASYNC
 )
+ASYNC_MAPPED = Contender(
+    name="AsyncKochavaDestination of requests",
+    make="ours:send_many_asynchronously",
+    arguments={"mapped_before": True},
+    needs=_ASYNC,
+)
 TRANSPORT_PYCURL = _with("transport alone", "ours:transport_alone", "pycurl")
 TRANSPORT_REQUESTS = _with("transport alone", "ours:transport_alone", "requests")
 RELAY_PYCURL = _with("relay", "durable:relay", "pycurl")
@@ -112,7 +118,7 @@ def all_cases(*, quick: bool = False) -> list[Case]:
             title="Post over loopback as fast as it goes, 16 at once",
             contenders=(
                 *(RAW, PYCURL, TRANSPORT_PYCURL, MANY_MAPPED, MANY_PYCURL, MANY_ADAPTIVE),
-                *(AIOHTTP, MANY_ASYNC),
+                *(AIOHTTP, ASYNC_MAPPED, MANY_ASYNC),
                 *(ADAPTER_SEND, TRANSPORT_REQUESTS, MANY_REQUESTS, SESSION_POST),
                 *(RELAY_PYCURL, RELAY_REQUESTS, SEGMENT, POSTHOG),
             ),

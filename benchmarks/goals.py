@@ -103,6 +103,12 @@ GOALS = (
         _ratio("throughput", cases.MANY_PYCURL, cases.PYCURL),
     ),
     Goal(
+        "`send_many` of requests mapped before, pycurl, by bare pycurl",
+        0.75,
+        "%",
+        _ratio("throughput", cases.MANY_MAPPED, cases.PYCURL),
+    ),
+    Goal(
         "`send_many`, pycurl, by segment-analytics-python",
         9,
         "times",
@@ -161,6 +167,12 @@ GOALS = (
         0.8,
         "%",
         _ratio("throughput", cases.MANY_ASYNC, cases.AIOHTTP),
+    ),
+    Goal(
+        "AsyncKochavaDestination, requests mapped before, by bare aiohttp",
+        0.8,
+        "%",
+        _ratio("throughput", cases.ASYNC_MAPPED, cases.AIOHTTP),
     ),
     Goal("Mapping, orjson", 40_000, "/s", _rate("mapping", cases.MAP_ORJSON)),
     Goal("Mapping, standard library", 20_000, "/s", _rate("mapping", cases.MAP_STDLIB)),

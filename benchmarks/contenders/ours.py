@@ -43,10 +43,11 @@ def send_many(
 
 
 @contextmanager
-def send_many_asynchronously(setting: Setting) -> Iterator[Work]:
-    """`AsyncKochavaDestination.send_many` of messages."""
+def send_many_asynchronously(setting: Setting, *, mapped_before: bool = False) -> Iterator[Work]:
+    """`AsyncKochavaDestination.send_many` of messages, or of requests."""
     from kochava_segment import AsyncKochavaDestination  # noqa: PLC0415  # needs aiohttp
 
+    made = mapped(setting) if mapped_before else []
     loop = asyncio.new_event_loop()
 
     async def opened() -> AsyncKochavaDestination:
@@ -55,8 +56,8 @@ def send_many_asynchronously(setting: Setting) -> Iterator[Work]:
     kochava = loop.run_until_complete(opened())
 
     async def send_all(count: int) -> None:
-        messages = stream(setting, count)
-        async for outcome in kochava.send_many(messages, concurrency=setting.concurrency):
+        items = islice(cycle(made), count) if made else stream(setting, count)
+        async for outcome in kochava.send_many(items, concurrency=setting.concurrency):
             if outcome.kind is not OutcomeKind.ACCEPTED:
                 raise RuntimeError(f"a message was {outcome.kind}")
 
