@@ -9,15 +9,17 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from typing_extensions import Self
 
 from kochava_segment.cli.messages import Entry
 from kochava_segment.outcome import Outcome, OutcomeKind
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 _SHOWN_FAILURES = 20
 _PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
@@ -55,6 +57,8 @@ class Report:
     """
 
     def __init__(self, failed: TextIO | None) -> None:
+        from rich.console import Console  # noqa: PLC0415  # help pages need not wait for it
+
         self.stopped = False
         self._failed = failed
         self._entries: dict[int, Entry] = {}  # those under way
@@ -66,14 +70,7 @@ class Report:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._is_live = self._console.is_terminal  # asked once: the console asks the system
         self._began = self._shown_at = time.monotonic()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            disable=not self._is_live,
-        )
+        self._progress = _progress_bar(self._console, hidden=not self._is_live)
         self._task = self._progress.add_task("sending", total=None)
 
     def __enter__(self) -> Self:
@@ -173,6 +170,25 @@ class Report:
                 "nothing was taken" if self._last is None else f"last taken: {_where(self._last)}"
             )
             click.echo(f"stopped by a signal; {last}")
+
+
+def _progress_bar(console: Console, *, hidden: bool) -> Progress:
+    from rich.progress import (  # noqa: PLC0415  # as above
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=hidden,
+    )
 
 
 def _where(entry: Entry) -> str:

@@ -6,6 +6,7 @@ import sys
 
 import attrs
 import pytest
+from click import Context
 from click.testing import CliRunner
 
 from kochava_segment.cli import cli
@@ -34,6 +35,32 @@ def test_no_arguments_and_help_teach_where_to_begin():
         assert listed[:4] == ["demo", "map", "explain", "send"]
         assert set(listed) >= set(COMMANDS)
         assert "..." not in commands, "no description is cut off"
+
+
+def test_each_command_is_loaded_when_it_is_run_and_says_of_itself_what_the_list_does():
+    context = Context(cli)
+    listed = dict(
+        re.findall(
+            r"^  ([\w-]+) +(.+)", shown(columns="200").partition("Commands:")[2], re.MULTILINE
+        )
+    )
+    assert list(listed) == cli.list_commands(context)
+    for name, short in listed.items():
+        assert cli.get_command(context, name).get_short_help_str(200) == short
+    assert cli.get_command(context, "no-such-command") is None
+
+
+def test_the_list_of_commands_loads_no_command():
+    code = (
+        "import sys\n"
+        "from kochava_segment.cli import cli\n"
+        "cli(['--help'], standalone_mode=False)\n"
+        "print(sorted({'requests', 'rich', 'attr', 'sqlite3', 'aiohttp'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
