@@ -258,6 +258,7 @@ def test_a_user_is_looked_up_and_forgotten(console, person):
     person.sees("0 devices")
 
 
+@pytest.mark.slow  # for it waits
 def test_delivery_updates_itself_and_keeps_what_is_open(console, person):
     person.go("/delivery")
     person.sees("0 accepted")
@@ -331,6 +332,7 @@ def test_a_script_in_a_message_does_not_run(person):
     assert not person.browser.find_elements("css selector", "#result img, #result script")
 
 
+@pytest.mark.slow  # fourteen pages, each in three ways
 def test_every_page_is_accessible_and_fits(console, person):
     console.receive(ios(), ios(messageId="off", integrations={"Kochava": False}))
     _fail(console, "bad-1")
