@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from typing_extensions import Self, Unpack
@@ -15,10 +15,12 @@ from typing_extensions import Self, Unpack
 from kochava_segment.delivery.signing import Credentials, auth_headers
 from kochava_segment.errors import InvalidEventPayload, KochavaSegmentError, Problem
 from kochava_segment.mapping import apple_search_ads, install_attribution, mapper
-from kochava_segment.mapping.explain import Explanation, explain
 from kochava_segment.options import OptionKeywords, Options
 from kochava_segment.outcome import Outcome
 from kochava_segment.request import KochavaRequest
+
+if TYPE_CHECKING:
+    from kochava_segment.mapping.explain import Explanation
 
 
 class BaseDestination:
@@ -182,6 +184,8 @@ class BaseDestination:
         Raises:
             MappingError: as `map`.
         """
+        from kochava_segment.mapping.explain import explain  # noqa: PLC0415  # for people, not for all
+
         explanation = explain(message, self._options)
         return evolve(explanation, request=self._signed(explanation.request))
 

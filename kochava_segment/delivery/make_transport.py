@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from kochava_segment.delivery.requests_transport import RequestsTransport
 from kochava_segment.delivery.transport import Transport
 from kochava_segment.errors import ConfigurationError, Problem
 
@@ -31,4 +30,8 @@ def make_transport(wanted: Transport | str | None, timeout: tuple[float, float])
                 raise ConfigurationError([Problem("transport", _NO_PYCURL)]) from None
         else:
             return PycurlTransport(timeout=timeout)
+    from kochava_segment.delivery.requests_transport import (  # noqa: PLC0415  # half of the start
+        RequestsTransport,
+    )
+
     return RequestsTransport(timeout=timeout)

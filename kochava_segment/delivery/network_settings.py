@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os.path
 
-import requests
 from attrs import frozen
-from requests.utils import select_proxy
 
 from kochava_segment.delivery.answer import TransportFailure
 
@@ -32,6 +30,9 @@ def network_settings(url: str) -> NetworkSettings:
     Raises:
         TransportFailure: if the environment names certificates that are not there.
     """
+    import requests  # noqa: PLC0415  # other transports need it here only
+    from requests.utils import select_proxy  # noqa: PLC0415
+
     with requests.Session() as session:
         merged = session.merge_environment_settings(url, {}, None, None, None)
     # An empty REQUESTS_CA_BUNDLE, or anything else that is not a path, never turns verification off.

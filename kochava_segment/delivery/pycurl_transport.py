@@ -14,7 +14,6 @@ from collections.abc import Mapping
 
 import certifi
 import pycurl
-from urllib3.util.wait import wait_for_read
 
 from kochava_segment.delivery.after_fork import keep_for_ever, renew_after_fork
 from kochava_segment.delivery.answer import Answer, TransportFailure
@@ -214,6 +213,8 @@ class _Connection:
             return False
         if self._poll is not None:
             return bool(self._poll.poll(0))
+        from urllib3.util.wait import wait_for_read  # noqa: PLC0415  # which has ways for Windows
+
         # It asks for a socket, and needs no more of it than its number.
         return wait_for_read(self._socket, timeout=0)  # type: ignore[arg-type]
 
