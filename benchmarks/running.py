@@ -20,6 +20,7 @@ from benchmarks.worker import Turn
 
 _FIRST_COUNT = 5
 _GROWTH = 10
+_FOR_EACH = 8  # since the end, when fewer are under way, is not the whole
 _OVERTIME = 1.5  # times its budget, in which a case may finish a round on a busy machine
 _NO_TIME = "there was no time for it"
 _PATIENCE = 60.0  # seconds beyond what a turn should take
@@ -223,7 +224,10 @@ class _Run:
             return self._fixed(process, setting, counting)
         key = (index, contender.name)
         if key not in self._counts:
-            self._counts[key] = self._enough(process, setting, counting)
+            turn = self._first(process, setting, counting)
+            wanted = turn.count * self._case.seconds / turn.seconds
+            self._counts[key] = max(1, int(max(wanted, min(turn.count, 4 * wanted))))
+            return turn
         return process.turn(setting, self._counts[key], counting, self._patience)
 
     def _fixed(self, process: Process, setting: Setting, sink: Sink | None) -> Turn | None:
@@ -237,20 +241,17 @@ class _Run:
             return None
         return process.turn(setting, count, sink, _PATIENCE + 3 * expected)
 
-    def _enough(self, process: Process, setting: Setting, sink: Sink | None) -> int:
-        """How much work fills a turn."""
+    def _first(self, process: Process, setting: Setting, sink: Sink | None) -> Turn:
+        """A turn that is long enough, and has several for each that is under way at once."""
         count = max(_FIRST_COUNT, 2 * setting.concurrency)
-        if self._pace.quick:
-            return count
-        seconds = self._case.seconds
+        seconds, least = self._case.seconds, _FOR_EACH * setting.concurrency
         while True:
             turn = process.turn(setting, count, sink, self._patience)
-            if turn.seconds > seconds / 4:
-                break
-            count *= max(2, min(_GROWTH, int(seconds / turn.seconds)))
-        wanted = count * seconds / turn.seconds
-        # Several for each that is under way at once, since the end is not the whole; within reason.
-        return max(1, int(min(max(wanted, 8 * setting.concurrency), 4 * wanted)))
+            short = turn.seconds < seconds / 2 or (count < least and turn.seconds < 2 * seconds)
+            if self._pace.quick or not short:
+                return turn
+            growth = max(2.0, min(_GROWTH, seconds / turn.seconds))
+            count = max(int(count * growth), least if count * growth > least / 2 else 0)
 
     @property
     def _patience(self) -> float:
