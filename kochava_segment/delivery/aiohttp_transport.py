@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os.path
 import ssl
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import certifi
+from aiohttp.payload import BytesPayload
 from attrs import frozen
 from yarl import URL
 
@@ -34,6 +34,7 @@ class AiohttpTransport:
 
     def __init__(self, timeout: tuple[float, float] = (3.05, 10.0)) -> None:
         self._connect, self._total = timeout
+        self._usual_timeout = self._timeout_of(self._total)
         self._session: aiohttp.ClientSession | None = None
         self._routes: dict[str, _Route] = {}
         self._closed = False
@@ -44,7 +45,7 @@ class AiohttpTransport:
         Raises:
             TransportFailure: if no answer came.
         """
-        return await self._send(request, self._total)
+        return await self._send(request, self._usual_timeout)
 
     async def send_within(self, request: KochavaRequest, seconds: float) -> Answer:
         """Post a request once, connection and answer within so many seconds.
@@ -52,31 +53,33 @@ class AiohttpTransport:
         Raises:
             TransportFailure: if no answer came.
         """
-        return await self._send(request, min(self._total, seconds))
+        return await self._send(request, self._timeout_of(min(self._total, seconds)))
 
-    async def _send(self, request: KochavaRequest, total: float) -> Answer:
+    def _timeout_of(self, total: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=total, connect=self._connect, ceil_threshold=_NO_ROUNDING
+        )
+
+    async def _send(self, request: KochavaRequest, timeout: aiohttp.ClientTimeout) -> Answer:
         if self._closed:
             raise TransportFailure("the transport is closed", maybe_sent=False)
         route = self._routes.get(request.url)
         if route is None:
             route = self._routes[request.url] = _find_route(request.url)
-        progress = SimpleNamespace(may_have_left=False)
+        body = _Body(request.body)
         try:
             async with self._opened_session().post(
                 route.url,
-                data=request.body,
+                data=body,
                 headers={**standard_headers(), **request.headers},
                 allow_redirects=False,
                 proxy=route.proxy,
                 ssl=route.tls,
-                timeout=aiohttp.ClientTimeout(
-                    total=total, connect=self._connect, ceil_threshold=_NO_ROUNDING
-                ),
-                trace_request_ctx=progress,
+                timeout=timeout,
             ) as response:
                 return await _answer(response)
         except (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError) as error:
-            raise _failure(error, maybe_sent=progress.may_have_left) from None
+            raise _failure(error, maybe_sent=body.may_have_left) from None
 
     async def close(self) -> None:
         """Close all connections, for good."""
@@ -86,13 +89,10 @@ class AiohttpTransport:
 
     def _opened_session(self) -> aiohttp.ClientSession:
         if self._session is None:  # it belongs to the loop that is running now
-            tracing = aiohttp.TraceConfig()
-            tracing.on_request_headers_sent.append(_note_progress)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0),  # how many at once is decided elsewhere
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # it was asked not to be compressed
-                trace_configs=[tracing],
             )
         return self._session
 
@@ -116,10 +116,20 @@ def _find_route(url: str) -> _Route:
     return _Route(URL(url, encoded=True), settings.proxy, tls)
 
 
-async def _note_progress(
-    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any
-) -> None:
-    context.trace_request_ctx.may_have_left = True
+class _Body(BytesPayload):
+    """Notes when it is written: a request of which Kochava has no body cannot have been counted."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body, content_type="application/json")
+        self.may_have_left = False
+
+    async def write(self, writer: Any) -> None:
+        self.may_have_left = True
+        await super().write(writer)
+
+    async def write_with_length(self, writer: Any, content_length: int | None) -> None:
+        self.may_have_left = True  # what newer versions of aiohttp call
+        await super().write_with_length(writer, content_length)
 
 
 async def _answer(response: aiohttp.ClientResponse) -> Answer:
