@@ -49,6 +49,7 @@ OPTIONAL = {
     "uvicorn": {"server"},
     "httptools": {"server"},
     "jinja2": {"server"},
+    "markupsafe": {"server"},  # jinja2's own
     "segment": {"segment"},
     "apache_beam": {"beam"},
     "prometheus_client": {"delivery", "server"},
