@@ -19,7 +19,6 @@ from kochava_segment.beam.results import FAILED_OUTPUTS, METRICS
 from kochava_segment.beam.selection import Select, Selection
 from kochava_segment.beam.settings import CredentialsSource, local_processes
 from kochava_segment.beam.write import WriteToKochava
-from kochava_segment.errors import ConfigurationError, Problem
 
 # Names that Beam takes and keeps under another.
 _OTHER_SPELLINGS = {
@@ -131,23 +130,18 @@ def as_line(result: Mapping[str, Any]) -> str:
     return json.dumps(result, default=str)
 
 
-def check_flags(flags: Sequence[str]) -> None:
-    """Refuse flags that Beam does not know: it would ignore them.
-
-    Raises:
-        ConfigurationError: with each of them.
-    """
+def unknown_flags(flags: Sequence[str]) -> list[str]:
+    """A sentence for each flag that Beam does not know: it would ignore it, or take it for another."""
     known = PipelineOptions([]).get_all_options()
-    problems = []
+    sentences = []
     for flag in flags:
         name = flag.removeprefix("--").partition("=")[0]
         spellings = {name, name.removeprefix("no_"), _OTHER_SPELLINGS.get(name, name)}
         if spellings.isdisjoint(known):
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean --{close[0]}?" if close else ""
-            problems.append(Problem(name, f"is neither an option of replay nor of Beam{hint}"))
-    if problems:
-        raise ConfigurationError(problems)
+            sentences.append(f"--{name} is an option of neither replay nor Beam{hint}")
+    return sentences
 
 
 def without_files(patterns: Sequence[str]) -> list[str]:

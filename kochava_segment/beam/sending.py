@@ -30,6 +30,7 @@ _REMEMBERED = 200_000  # sends, at some 250 bytes each
 # What sending again could count twice, or cannot mend. The others are tried again with their bundle.
 _FINISHED = {OutcomeKind.ACCEPTED, OutcomeKind.REJECTED, OutcomeKind.AMBIGUOUS}
 
+_NEVER: tuple[float, Outcome | None] = (0.0, None)
 _Known = tuple[str, str]  # the device's key and the message's identity
 
 
@@ -48,7 +49,7 @@ class Sender:
         self._lock = threading.Lock()
         self._users = 0
         self._destination: KochavaDestination | None = None
-        self._finished: OrderedDict[_Known, Outcome] = OrderedDict()
+        self._finished: OrderedDict[_Known, tuple[float, Outcome]] = OrderedDict()
         self._counts: Counter[OutcomeKind] = Counter()
         self._said_at, self._said_count = time.monotonic(), 0
 
@@ -72,9 +73,10 @@ class Sender:
         if self._destination is None:
             raise RuntimeError("the sender is not open")
         fresh = []
+        oldest = time.monotonic() - self._destination.options.dedup_window
         for known, record in batch:
-            outcome = self._finished.get(known) if known[1] else None
-            if outcome is None:
+            finished_at, outcome = self._finished.get(known, _NEVER)
+            if outcome is None or finished_at < oldest:
                 fresh.append((known, record))
             else:
                 yield record, outcome
@@ -88,7 +90,7 @@ class Sender:
         with self._lock:
             self._counts[outcome.kind] += 1
             if known[1] and outcome.kind in _FINISHED:
-                self._finished[known] = outcome
+                self._finished[known] = time.monotonic(), outcome
                 if len(self._finished) > _REMEMBERED:
                     self._finished.popitem(last=False)
             elapsed = time.monotonic() - self._said_at

@@ -27,7 +27,8 @@ _LOCAL_RUNNER = "FnApiRunner"
 _GOOD = ("accepted", "filtered", "duplicate", "mapped")
 _SECRETS = ("api_key", "api_secret", "account_key")
 _SHOWN_EVENTS = 20
-_SHOWN_BYTES = 2_000
+_SHOWN_BYTES = 4_000
+_USUAL = ("INFO:", "WARNING:", "DEBUG:")
 _PROGRESS = "kochava-segment worker "
 
 
@@ -142,8 +143,9 @@ def _replay(
         raise click.UsageError("--outbox is for one machine: use `send --outbox`")
     if missing := replaying.without_files(inputs):
         raise click.UsageError(f"no file matches {', '.join(missing)}")
+    if unknown := replaying.unknown_flags(flags):
+        raise click.UsageError("\n  ".join(unknown))
     try:
-        replaying.check_flags(flags)
         run = replaying.Replay(
             inputs=inputs,
             selection=Selection(
@@ -158,11 +160,19 @@ def _replay(
         )
         return _dry_run(run, given["report"]) if given["dry_run"] else _send(run, options, given)
     except ConfigurationError as error:
-        raise click.UsageError(as_lines(error)) from None
+        raise click.UsageError(as_lines(_renamed(error))) from None
     except replaying.RunFailed as error:
         quiet.give_up(str(error))
     except KeyboardInterrupt:
         quiet.give_up("stopped by a signal")
+
+
+def _renamed(error: ConfigurationError) -> ConfigurationError:
+    """What the pipeline calls workers is --processes here: --workers are those of a relay."""
+    return ConfigurationError(
+        attrs.evolve(problem, path="processes") if problem.path == "workers" else problem
+        for problem in error.problems
+    )
 
 
 def _flags(runner: str, processes: int | None) -> list[str]:
@@ -298,7 +308,9 @@ class _QuietWorkers:
     def give_up(self, why: str) -> NoReturn:
         """End at once: threads of the engine may wait for a worker that is gone."""
         self._file.seek(max(0, self._file.seek(0, os.SEEK_END) - _SHOWN_BYTES))
-        self._stream.write(self._file.read().decode(errors="replace"))
+        for line in self._file.read().decode(errors="replace").splitlines()[1:]:
+            if not line.startswith(_USUAL):
+                self._stream.write(line + "\n")
         self._stream.write(f"the run ended early: {why}\n")
         self._stream.write("what it has sent until then is in no output\n")
         self._stream.flush()
