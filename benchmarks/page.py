@@ -24,6 +24,11 @@ _BLOCK = re.compile(
     re.DOTALL | re.MULTILINE,
 )
 _OURS = ("send", "relay", "transport", "Async", "kochava")
+_BUSY = 1.0  # load average
+_WAS_BUSY = """
+**The machine had other work to do as well. Until there is a run on a quiet one, these figures are
+preliminary: rates are too low, and spreads too wide.**
+"""
 _NOT_MEASURED = "Not measured in the last run.\n"
 
 
@@ -67,19 +72,15 @@ def drawn(found: Found) -> Iterator[tuple[str, str]]:
                     ),
                 ),
             )
-    if settings := found.settings("concurrency"):
-        yield (
-            "concurrency",
-            charts.lines(
-                "Requests a second by concurrency",
-                [
-                    charts.Panel(title, _lines(chosen, "concurrency", lambda rate: rate), "at once")
-                    for title, chosen in _by_latency(settings)
-                ],
-            ),
-        )
-    if settings := [*found.settings("scale"), *found.settings("million")]:
-        cost = _lines(settings, "count", lambda rate: 1e6 / rate)
+    panels = [
+        charts.Panel(title, found_lines, "at once")
+        for title, chosen in _by_latency(found.settings("concurrency"))
+        if (found_lines := _lines(chosen, "concurrency", lambda rate: rate))
+    ]
+    if panels:
+        yield "concurrency", charts.lines("Requests a second by concurrency", panels)
+    settings = [*found.settings("scale"), *found.settings("million")]
+    if cost := _lines(settings, "count", lambda rate: 1e6 / rate):
         panel = charts.Panel("Microseconds an event", cost, "events")
         yield "scale", charts.lines("Cost of an event by how many there are", [panel])
 
@@ -137,7 +138,8 @@ def _machine(found: Found) -> str:
     rows = [(name, str(machine[key])) for key, name in names.items()]
     packages = found.document["packages"]
     rows.append(("Packages", ", ".join(f"{name} {of}" for name, of in packages.items() if of)))
-    return _table(("What", "Which"), rows)
+    busy = (found.document["machine"]["load"] or 0) > _BUSY
+    return _table(("What", "Which"), rows) + (_WAS_BUSY if busy else "")
 
 
 def _goals(found: Found) -> str:
@@ -211,6 +213,27 @@ def _concurrency(found: Found) -> str:
     return "\n".join(parts)
 
 
+_PARTS = (
+    ("The request itself, by bare pycurl", cases.PYCURL),
+    ("The transport: headers, timeouts, what an error means", cases.TRANSPORT_PYCURL),
+    ("Order, retries, receipts, hand-over to threads", cases.MANY_MAPPED),
+    ("Making the message in the benchmark, and mapping it", cases.MANY_PYCURL),
+)
+
+
+def _parts(found: Found) -> str:
+    """Where the CPU time of an event goes: what each step has more than the one before."""
+    rows = []
+    before = 0.0
+    for what, contender in _PARTS:
+        cpu = found.spread("throughput", contender, "cpu_us")
+        if cpu is None:
+            return _NOT_MEASURED
+        rows.append((what, f"{cpu.median - before:,.0f}", f"{cpu.median:,.0f}"))
+        before = cpu.median
+    return _table(("What", "µs an event", "So far"), rows)
+
+
 def _medians(found: Found, case: str) -> str:
     """How long one takes, where each was timed."""
     settings = found.settings(case)
@@ -263,6 +286,7 @@ BLOCKS: dict[str, Callable[[Found], str]] = {
     "mapping": partial(_alone, case="mapping", baselines=(cases.READ_AND_WRITE,)),
     "one": partial(_medians, case="one"),
     "ordering": lambda found: _several(found, "ordering"),
+    "parts": _parts,
     "receiver": partial(_alone, case="receiver"),
     "scale": _scale,
     "sizes": lambda found: _several(found, "sizes"),

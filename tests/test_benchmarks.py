@@ -201,6 +201,20 @@ def test_the_page_shows_the_results_that_are_kept():
         assert kept.read_text(encoding="utf-8") == chart
 
 
+def test_a_run_that_had_no_time_for_anything_makes_a_page_all_the_same(tmp_path):
+    document = json.loads(page.RESULTS.read_text(encoding="utf-8"))
+    for case in document["cases"].values():
+        for setting in case["settings"]:
+            for of in setting["contenders"].values():
+                of.update(
+                    rates=[], cpu_us=[], peak_mb=[], more={}, skipped="there was no time for it"
+                )
+    (tmp_path / page.PAGE).write_text((page.DOCS / page.PAGE).read_text())
+    page.write(document, tmp_path)
+    assert "there was no time for it" in (tmp_path / page.PAGE).read_text()
+    assert not (tmp_path / "images").exists()
+
+
 def benchmark(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments],
