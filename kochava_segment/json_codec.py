@@ -71,9 +71,20 @@ def encode(value: Any, *, ascii_only: bool = False) -> bytes:
 def _is_doubtful(encoded: bytes) -> bool:
     """Whether there may be a number that Python writes as 1e-05, or NaN, for which orjson writes null.
 
-    One search after another, since a regular expression would take longer than all the rest.
+    Without a regular expression, which would take longer than all the rest.
     """
-    return b"0.0000" in encoded or b"e-" in encoded or b"null" in encoded
+    if b"0.0000" in encoded or b"null" in encoded:
+        return True
+    position = encoded.find(b"e-")
+    while position > 0:
+        # Names such as iPhone-iOS have it everywhere; a number has digits on both sides.
+        if (
+            encoded[position - 1 : position].isdigit()
+            and encoded[position + 2 : position + 3].isdigit()
+        ):
+            return True
+        position = encoded.find(b"e-", position + 2)
+    return False
 
 
 def _is_plain_ascii(encoded: bytes) -> bool:
