@@ -20,9 +20,9 @@ from attrs import frozen
 
 from kochava_segment.delivery.devices import DeviceDirectory, KnownDevice
 from kochava_segment.delivery.outbox import NewEntry, Outbox, OutboxSettings
+from kochava_segment.delivery.outbox_changes import discard_user
 from kochava_segment.delivery.outbox_inspection import (
     OutboxStatus,
-    discard_user,
     has_pending,
     outbox_status,
 )

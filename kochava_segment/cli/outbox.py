@@ -18,6 +18,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
+from kochava_segment.delivery import outbox_changes, outbox_salvage
 from kochava_segment.delivery import outbox_inspection as inspection
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_inspection import EntryFilter, OutboxStatus
@@ -243,7 +244,7 @@ def retry(box: Outbox, *, which: EntryFilter, everything: bool) -> None:
 
     An ambiguous request may have been counted: sending it again may count it twice.
     """
-    count = inspection.retry(box, _some_or_all(which, everything=everything))
+    count = outbox_changes.retry(box, _some_or_all(which, everything=everything))
     click.echo(f"{count} requests will be sent again by the next relay that looks")
 
 
@@ -258,7 +259,7 @@ def discard(box: Outbox, *, which: EntryFilter, everything: bool, yes: bool) -> 
     if not yes:
         count = sum(1 for _ in inspection.entries(box, which))
         click.confirm(f"Give up on up to {count} requests for good?", abort=True)
-    click.echo(f"{inspection.discard(box, which)} requests discarded")
+    click.echo(f"{outbox_changes.discard(box, which)} requests discarded")
 
 
 def _some_or_all(which: EntryFilter, *, everything: bool) -> EntryFilter:
@@ -296,7 +297,7 @@ def export(
 
 
 def _salvage(path: Path, file: TextIO, *, reveal: bool) -> None:
-    for count, entry in enumerate(inspection.salvage(path)):
+    for count, entry in enumerate(outbox_salvage.salvage(path)):
         if "unreadable" in entry:  # the last
             click.echo(f"{count} requests read; {entry['unreadable']} cannot be read", err=True)
             return

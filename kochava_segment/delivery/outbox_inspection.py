@@ -1,31 +1,24 @@
-"""What a person sees of an outbox, and does with it: counts, lists, retry, discard, salvage.
+"""What a person sees of an outbox: counts and lists.
 
 Counts are always counted, never kept: what is not stored cannot be wrong.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import frozen
 
 from kochava_segment.delivery.outbox import (
     DUPLICATES,
-    ENTER_LANE,
     MAYBE_REPEATED,
     REPEATS,
     Outbox,
-    hash_of,
-    refresh_lane,
 )
 from kochava_segment.delivery.outbox_file import FAILED, PENDING
 
@@ -44,7 +37,7 @@ STATES = (
 PENDING_STATES = ("waiting", "in flight", "paused")
 FAILED_STATES = ("rejected", "exhausted", "ambiguous")
 _RATE_OVER = 60.0  # seconds
-_AT_ONCE = 500  # requests that are changed or read in one go
+_AT_ONCE = 500  # requests that are read in one go
 
 
 @frozen(kw_only=True)
@@ -197,7 +190,7 @@ _STATE_CONDITIONS = {
     "paused": "state = 'waiting' AND paused_at IS NOT NULL",
 }
 _SHOWN_STATE = "CASE WHEN state = 'waiting' AND paused_at IS NOT NULL THEN 'paused' ELSE state END"
-_FROM = "FROM request JOIN app ON app.id = request.app"
+FROM = "FROM request JOIN app ON app.id = request.app"
 _ENTRY = (
     f"SELECT request.id, message_id, action, guid, {_SHOWN_STATE}, reason, attempts, maybe_sent, "
     "status, queued_at, changed_at"
@@ -212,7 +205,7 @@ def outbox_status(outbox: Outbox) -> OutboxStatus:
         duplicates = repeated = lately = 0
         rows = connection.execute(
             f"SELECT {_SHOWN_STATE}, reason, COUNT(*), SUM(duplicates), SUM({REPEATS}), "
-            f"SUM(state = 'delivered' AND changed_at > ?) {_FROM} GROUP BY 1, 2",
+            f"SUM(state = 'delivered' AND changed_at > ?) {FROM} GROUP BY 1, 2",
             (time.time() - _RATE_OVER,),
         )
         for state, reason, count, seen_again, repeats, just_now in rows:
@@ -334,7 +327,7 @@ def entries(
         with outbox.file.reading() as connection:
             page = _AT_ONCE if left is None else min(left, _AT_ONCE)
             found = connection.execute(
-                f"{_ENTRY} {_FROM} WHERE request.id > :after AND ({where}) ORDER BY request.id LIMIT :page",
+                f"{_ENTRY} {FROM} WHERE request.id > :after AND ({where}) ORDER BY request.id LIMIT :page",
                 {**parameters, "after": after, "page": page},
             ).fetchall()
             shown = [_entry(row, connection if bodies else None) for row in found]
@@ -356,186 +349,3 @@ def _entry(row: Any, connection: sqlite3.Connection | None) -> OutboxEntry:
         url=body and body[0],
         payload=body and json.loads(body[1]),
     )
-
-
-def retry(outbox: Outbox, which: EntryFilter) -> int:
-    """Send failed entries again, those that back off at once, and resume paused apps.
-
-    Returns:
-        How many requests will be sent now.
-    """
-    where, parameters = which.where()
-    with outbox.file.writing() as cursor:
-        rows = cursor.execute(
-            f"SELECT request.id, lane, request.app, rank, state, paused_at {_FROM} "
-            f"WHERE ({where}) AND (state = 'waiting' OR {FAILED}) ORDER BY rank, request.id",
-            parameters,
-        ).fetchall()
-        for number, lane, app, rank, state, paused_at in rows:
-            if state != "waiting":
-                cursor.execute(_RETRY, (time.time(), number))
-                cursor.execute(ENTER_LANE, (lane, app, rank, number))
-            elif paused_at is not None:
-                cursor.execute(_RESUME, (app,))
-            cursor.execute("UPDATE lane SET not_before = 0 WHERE lane = ?", (lane,))
-        return len(rows)
-
-
-# Without any credentials that were refused, all relays try again: a person says theirs are right.
-_RESUME = "UPDATE app SET paused_at = NULL, paused_credentials = NULL WHERE id = ?"
-_RETRY = """
-    UPDATE request SET state = 'waiting', attempts = 0, waited = 0, changed_at = ? WHERE id = ?
-"""
-
-
-def discard(outbox: Outbox, which: EntryFilter, reason: str = "discarded by hand") -> int:
-    """Give up on entries that wait or have failed: they stay counted, their bodies are deleted.
-
-    Returns:
-        How many there were. What is in flight at the moment is left alone.
-    """
-    where, parameters = which.where()
-    with outbox.file.writing() as cursor:
-        rows = cursor.execute(
-            f"SELECT request.id, lane {_FROM} WHERE ({where}) AND (state = 'waiting' OR {FAILED})",
-            parameters,
-        ).fetchall()
-        discard_rows(cursor, rows, reason)
-        return len(rows)
-
-
-def discard_rows(cursor: sqlite3.Cursor, rows: list[tuple[int, int]], reason: str) -> None:
-    """Discard requests, given by number and lane."""
-    for number, _ in rows:
-        cursor.execute(
-            "UPDATE request SET state = 'discarded', reason = ?, changed_at = ? WHERE id = ?",
-            (reason, time.time(), number),
-        )
-        cursor.execute("DELETE FROM body WHERE id = ?", (number,))
-    for lane in {lane for _, lane in rows}:
-        refresh_lane(cursor, lane)
-
-
-def discard_user(
-    cursor: sqlite3.Cursor, user_id: str, ordering_keys: Sequence[str], reason: str
-) -> int:
-    """Discard what of a user is undelivered, and what is of their devices without a user.
-
-    What is in flight is discarded as well: it may be answered yet, but it is not sent again.
-
-    Args:
-        cursor: Of the transaction.
-        user_id: The userId.
-        ordering_keys: Those of the user's devices.
-        reason: What a person will read.
-
-    Returns:
-        How many requests there were.
-    """
-    rows = []
-    for undelivered in (PENDING, FAILED):
-        rows += cursor.execute(
-            f"SELECT id, lane FROM request WHERE user = ? AND {undelivered} AND action <> 'deletion'",
-            (hash_of(user_id),),
-        ).fetchall()
-    for key in ordering_keys:
-        rows += cursor.execute(
-            f"SELECT id, lane FROM request WHERE lane = ? AND {PENDING} "
-            "AND user IS NULL AND action <> 'deletion'",
-            (hash_of(key),),
-        ).fetchall()
-    discard_rows(cursor, rows, reason)
-    return len(rows)
-
-
-def salvage(path: str | Path) -> Iterator[dict[str, Any]]:
-    """What can still be read of a damaged outbox: undelivered requests with their bodies.
-
-    Each is a dict with `id`, `state`, `action`, `message_id`, `url` and `payload`, where these can
-    be read; the last item is `{"unreadable": N}`, the number of places at which reading failed.
-    """
-    unreadable = 0
-    uri = f"{Path(path).resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True)) as connection:
-        connection.text_factory = _readable_text
-        # Without this, SQLite reads nothing at all of a file that was cut off.
-        connection.execute("PRAGMA writable_schema=1")
-        last, number, failures = _last_number(connection), 1, 0
-        while number <= last and failures < _GIVE_UP_AFTER:
-            following = min(number + _AT_ONCE, last + 1)
-            rows, failed = _salvaged(connection, number, following)
-            yield from rows
-            unreadable += failed
-            failures = failures + 1 if failed and not rows else 0
-            number = following if rows or failed else _next_number(connection, following)
-    yield {"unreadable": unreadable}
-
-
-# ValueError is of a body that is no JSON any more; TypeError of one that is no text at all.
-_UNREADABLE = (sqlite3.Error, ValueError, TypeError)
-_BEYOND_THE_READABLE = 10_000
-_GIVE_UP_AFTER = 1_000  # portions without anything: a damaged page may claim endless numbers
-
-
-def _readable_text(text: bytes) -> str:
-    return text.decode("utf-8", "backslashreplace")
-
-
-def _last_number(connection: sqlite3.Connection) -> int:
-    """The last number that there may be."""
-    claims = []
-    for query in ("SELECT MAX(id) FROM body", "SELECT MAX(id) FROM request"):
-        with contextlib.suppress(sqlite3.Error):
-            (last,) = connection.execute(query).fetchone()
-            claims.append(last or 0)
-    if claims:
-        return max(claims)
-    last = 0
-    with contextlib.suppress(sqlite3.Error):
-        for (number,) in connection.execute("SELECT id FROM body ORDER BY id"):
-            last = number  # until a page that cannot be read
-    return last + _BEYOND_THE_READABLE if last else 0
-
-
-def _next_number(connection: sqlite3.Connection, number: int) -> int:
-    """The first number from one on that there is; that one where it cannot be told."""
-    try:
-        (found,) = connection.execute(
-            "SELECT MIN(id) FROM body WHERE id >= ?", (number,)
-        ).fetchone()
-    except sqlite3.Error:
-        return number
-    return sys.maxsize if found is None else int(found)
-
-
-def _salvaged(
-    connection: sqlite3.Connection, first: int, end: int
-) -> tuple[list[dict[str, Any]], int]:
-    """What can be read of some numbers, and how many cannot."""
-    try:
-        return _salvaged_rows(connection, first, end - 1), 0
-    except _UNREADABLE:  # there is a damaged page: one by one, then
-        rows, failed = [], 0
-        for number in range(first, end):
-            try:
-                rows += _salvaged_rows(connection, number, number)
-            except _UNREADABLE:
-                failed += 1
-        return rows, failed
-
-
-def _salvaged_rows(connection: sqlite3.Connection, first: int, last: int) -> list[dict[str, Any]]:
-    found = []
-    for number, url, body in connection.execute(
-        "SELECT id, url, body FROM body WHERE id BETWEEN ? AND ?", (first, last)
-    ):
-        entry: dict[str, Any] = {"id": number, "url": url, "payload": json.loads(body)}
-        try:
-            row = connection.execute(
-                "SELECT state, action, message_id FROM request WHERE id = ?", (number,)
-            ).fetchone()
-        except sqlite3.Error:
-            row = None
-        entry |= dict(zip(("state", "action", "message_id"), row or (None,) * 3, strict=True))
-        found.append(entry)
-    return found

@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from kochava_segment.delivery import outbox as module
-from kochava_segment.delivery import outbox_inspection
+from kochava_segment.delivery import outbox_changes, outbox_inspection
 from kochava_segment.delivery.outbox import NewEntry, Outbox, OutboxSettings, purge
 from kochava_segment.errors import OutboxFull
 from tests.delivery.outboxes import (
@@ -441,7 +441,7 @@ def test_a_person_resumes_for_all(box):
     _paused(box)
     with box.file.writing() as cursor:
         assert not box.resumed_by_hand(cursor, "koapp")
-    outbox_inspection.retry(box, outbox_inspection.EntryFilter(states=("paused",)))
+    outbox_changes.retry(box, outbox_inspection.EntryFilter(states=("paused",)))
     with box.file.writing() as cursor:
         assert box.resumed_by_hand(cursor, "koapp")
     assert names(lease(box, register(box), credentials=b"bad")) == [["m-1"]]

@@ -9,17 +9,15 @@ import pytest
 
 from kochava_segment.delivery import outbox_inspection as module
 from kochava_segment.delivery.outbox import Outbox, hash_of
+from kochava_segment.delivery.outbox_changes import discard, discard_user, retry
 from kochava_segment.delivery.outbox_inspection import (
     EntryFilter,
     count_pending,
-    discard,
-    discard_user,
     entries,
     has_pending,
     outbox_status,
-    retry,
-    salvage,
 )
+from kochava_segment.delivery.outbox_salvage import salvage
 from tests.delivery.outboxes import (
     answered,
     assert_consistent,

@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from kochava_segment.delivery import outbox as outbox_module
+from kochava_segment.delivery import outbox_changes
 from kochava_segment.delivery import outbox_inspection as inspection
 from kochava_segment.delivery import relay as relay_module
 from kochava_segment.delivery.answer import Answer, TransportFailure
@@ -251,7 +252,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def person_retries(self, state):
         self.step += 1
         which = EntryFilter(states=(state,) if state else ())
-        inspection.retry(self.box, which)
+        outbox_changes.retry(self.box, which)
         for number, now in self._states_after(_BY_A_RETRY).items():
             if now == "waiting":
                 self.stored[number].since = self.step
@@ -261,14 +262,14 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def person_discards(self, data):
         number = data.draw(st.sampled_from(sorted(self.stored)))
-        inspection.discard(self.box, EntryFilter(ids=(number,)))
+        outbox_changes.discard(self.box, EntryFilter(ids=(number,)))
         changed = self._states_after(_BY_A_DISCARD)
         assert set(changed) <= {number}
 
     @rule(device=st.sampled_from(sorted(_APPS)))
     def user_is_forgotten(self, device):
         with self.box.file.writing() as cursor:
-            inspection.discard_user(cursor, f"u-{device}", [], "forgotten")
+            outbox_changes.discard_user(cursor, f"u-{device}", [], "forgotten")
         self._states_after(_BY_FORGETTING)
         left = {
             state for number, state in self.last_states.items()
@@ -401,7 +402,7 @@ class OutboxMachine(RuleBasedStateMachine):
             self.relays.remove(one)
             one.box.close()
         self.clock.seconds += 11
-        inspection.retry(self.box, EntryFilter(states=("paused",)))
+        outbox_changes.retry(self.box, EntryFilter(states=("paused",)))
         self._states_after(_BY_A_RETRY)
         self.start_relay(b"c")
         (one,) = self.relays

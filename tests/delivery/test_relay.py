@@ -11,7 +11,8 @@ from kochava_segment.delivery import relay as module
 from kochava_segment.delivery.answer import Answer, TransportFailure
 from kochava_segment.delivery.concurrency import PinnedConcurrency
 from kochava_segment.delivery.outbox import Outbox
-from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status, retry
+from kochava_segment.delivery.outbox_changes import retry
+from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status
 from kochava_segment.delivery.relay import Relay, RelaySettings
 from kochava_segment.delivery.retry import RetryPolicy
 from kochava_segment.delivery.transport import RecordingTransport

@@ -9,7 +9,8 @@ import pytest
 
 from kochava_segment import KochavaDestination
 from kochava_segment.delivery.outbox import Outbox
-from kochava_segment.delivery.outbox_inspection import EntryFilter, retry
+from kochava_segment.delivery.outbox_changes import retry
+from kochava_segment.delivery.outbox_inspection import EntryFilter
 from kochava_segment.emulator import Faults, KochavaEmulator
 from tests.delivery.raw_server import RawServer
 from tests.faults.processes import QUICK, Sender, drained, eventually, stored

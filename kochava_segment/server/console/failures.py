@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from attrs import evolve, frozen
 from starlette.responses import Response, StreamingResponse
 
+from kochava_segment.delivery import outbox_changes
 from kochava_segment.delivery import outbox_inspection as inspection
 from kochava_segment.delivery.outbox_history import count_entries
 from kochava_segment.delivery.outbox_inspection import EntryFilter, OutboxEntry
@@ -212,7 +213,7 @@ class FailuresPage:
     def retry(self, visit: Visit) -> Response:
         """Send entries again."""
         wanted = Wanted.named(visit.form)
-        count = inspection.retry(self._destination.outbox, wanted.filter())
+        count = outbox_changes.retry(self._destination.outbox, wanted.filter())
         if self._destination.options.relay:
             self._destination.start_relay()
         visit.log("retries %d requests", count)
@@ -223,7 +224,7 @@ class FailuresPage:
     def discard(self, visit: Visit) -> Response:
         """Give up on entries."""
         wanted = Wanted.named(visit.form)
-        count = inspection.discard(
+        count = outbox_changes.discard(
             self._destination.outbox, wanted.filter(), reason="discarded in the console"
         )
         visit.log("discards %d requests", count)
