@@ -123,7 +123,9 @@ def test_sigterm_while_the_endpoint_hangs_ends_in_bounded_time(path, tmp_path, h
 
 
 def test_stopping_while_the_endpoint_hangs_takes_as_long_as_it_may(path, hanging):
-    destination = KochavaDestination("koapp", endpoint=hanging, outbox=path, lease=0.5, timeout=600)
+    destination = KochavaDestination(
+        "koapp", endpoint=hanging, outbox=path, lease=0.5, timeout=600, workers=16
+    )
     for number in range(_MESSAGES):
         destination.enqueue(message(number))
     eventually(lambda: any(entry.state == "in flight" for entry in stored(path)))
