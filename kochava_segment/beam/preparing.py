@@ -56,7 +56,7 @@ def sort_group(group: tuple[str, Iterable[Any]]) -> Iterator[Any]:
         if is_repeated:
             yield beam.pvalue.TaggedOutput(SETTLED, [duplicate_of(record.entry)])
         else:
-            fresh.append(tuple(record))
+            fresh.append(record)
     yield key, fresh
 
 
@@ -86,7 +86,7 @@ class DropRepeated(beam.DoFn):
             known = {identity: until for identity, until in known.items() if until > now}
             seen.write({**known, record.identity: now + self._window})
             silent.set(now + self._window)
-        yield key, [values]
+        yield key, [record]
 
     @on_timer(_SILENCE)
     def forget(self, seen: Any = _SEEN) -> None:

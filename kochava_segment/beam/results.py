@@ -26,7 +26,7 @@ FAILED_OUTPUTS: tuple[str, ...] = tuple(
 
 
 METRICS = "kochava"
-_TIME = "_time"  # of the element, in microseconds, until the result is put out
+TIME = "_time"  # the key of the element's own, in microseconds, on the way to `PutOut`
 
 
 def result_of(entry: Entry, outcome: Outcome) -> dict[str, Any]:
@@ -75,11 +75,6 @@ def placed(file: str | None, line: int, outcome: Outcome) -> dict[str, Any]:
     return result
 
 
-def timed(result: dict[str, Any], timestamp: int) -> dict[str, Any]:
-    """A result with the time of its element, in microseconds, for the way to `PutOut`."""
-    return {**result, _TIME: timestamp}
-
-
 class PutOut(beam.DoFn):
     """Counts results, and gives each to the output of its outcome, with its own time.
 
@@ -103,7 +98,7 @@ class PutOut(beam.DoFn):
                 counts["maybe_repeated"] += receipt["maybe_repeated"]
             for warning in result.get("warnings", ()):
                 counts[f"warning_{warning['code']}"] += 1
-            time = result.pop(_TIME, None)
+            time = result.pop(TIME, None)
             if time is None:
                 yield beam.pvalue.TaggedOutput(outcome, result)
             else:

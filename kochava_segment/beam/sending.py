@@ -17,7 +17,7 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import Timestamp
 
 from kochava_segment.beam.records import Record, in_order
-from kochava_segment.beam.results import placed, result_of, timed
+from kochava_segment.beam.results import TIME, placed, result_of
 from kochava_segment.beam.settings import Settings
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.outcome import Outcome, OutcomeKind
@@ -87,15 +87,17 @@ class Sender:
             yield record, outcome
 
     def _remember(self, known: _Known, outcome: Outcome) -> None:
-        with self._lock:
-            self._counts[outcome.kind] += 1
-            if known[1] and outcome.kind in _FINISHED:
-                self._finished[known] = time.monotonic(), outcome
+        # Without the lock: each line is one step, and of counts that are only shown one may be lost.
+        self._counts[outcome.kind] += 1
+        now = time.monotonic()
+        if known[1] and outcome.kind in _FINISHED:
+            self._finished[known] = now, outcome
+        if len(self._finished) > _REMEMBERED or now - self._said_at >= _SAY_EVERY:
+            with self._lock:
                 if len(self._finished) > _REMEMBERED:
                     self._finished.popitem(last=False)
-            elapsed = time.monotonic() - self._said_at
-            if elapsed >= _SAY_EVERY:
-                self._say(elapsed)
+                if now - self._said_at >= _SAY_EVERY:
+                    self._say(now - self._said_at)
 
     def _say(self, elapsed: float) -> None:
         """Progress, where engines show it: in the worker's log."""
@@ -124,7 +126,7 @@ class Send(beam.DoFn):
     def teardown(self) -> None:  # noqa: D102  # Beam's
         self._sender.close()
 
-    def process(self, batch: list[tuple[str, list[Any]]]) -> Iterator[Any]:  # noqa: D102  # Beam's
+    def process(self, batch: list[tuple[str, list[Record]]]) -> Iterator[Any]:  # noqa: D102  # Beam's
         sent = self._sender.send(_flat(batch))
         while some := list(islice(sent, _TOGETHER)):
             # Batches have lost the times that messages came with. The first of them holds the
@@ -139,18 +141,18 @@ def _result(record: Record, outcome: Outcome) -> dict[str, Any]:
         result = placed(record.file, record.line, outcome)
     else:
         result = result_of(record.entry, outcome)
-    return timed(result, record.timestamp)
+    result[TIME] = record.timestamp
+    return result
 
 
-def _flat(batch: Iterable[tuple[str, list[Any]]]) -> list[tuple[_Known, Record]]:
+def _flat(batch: Iterable[tuple[str, list[Record]]]) -> list[tuple[_Known, Record]]:
     """All records of a batch. In a stream those of one device come apart, and are sorted here."""
     of_device: dict[str, list[Record]] = {}
     for key, records in batch:
-        of_device.setdefault(key, []).extend(Record(*values) for values in records)
+        before = of_device.get(key)
+        of_device[key] = records if before is None else in_order([*before, *records])
     return [
-        ((key, record.identity), record)
-        for key, records in of_device.items()
-        for record in in_order(records)
+        ((key, record.identity), record) for key, records in of_device.items() for record in records
     ]
 
 

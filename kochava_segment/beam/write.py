@@ -63,7 +63,7 @@ class WriteToKochava(beam.PTransform):
         max_rate: float | None = None,
         workers: int | None = None,
         concurrency: int = 64,
-        batch_size: int = 1000,
+        batch_size: int = 5000,
         credentials: CredentialsSource | None = None,
         **options: Any,
     ) -> None:
