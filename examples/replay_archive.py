@@ -57,11 +57,7 @@ def main() -> None:
             | beam.Map(json.dumps)
             | beam.io.WriteToText(given.failed, file_name_suffix=".jsonl")
         )
-        _ = (
-            outputs.accepted
-            | beam.combiners.Count.Globally()
-            | beam.Map(say)
-        )
+        _ = outputs.accepted | beam.combiners.Count.Globally() | beam.Map(say)
 
 
 if __name__ == "__main__":
