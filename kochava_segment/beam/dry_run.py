@@ -20,6 +20,8 @@ from kochava_segment.request import KochavaRequest
 MAPPED = "mapped"
 _MOST_EVENTS = 1_000  # different names that are counted each; the rest is counted as one
 _OTHER_EVENTS = "(other events)"
+_MOST_PROBLEMS = 200  # likewise: a reason names the path, which may have keys that strangers chose
+_OTHER_PROBLEMS = "(other problems)"
 _SAMPLES = 3  # places of each problem
 
 _Tally = dict[str, Any]
@@ -155,5 +157,7 @@ def _add_problem(
     count: int,
     places: list[Any],
 ) -> None:
+    if key not in problems and len(problems) >= _MOST_PROBLEMS:
+        key = key[0], _OTHER_PROBLEMS
     before, kept = problems.get(key, (0, []))
     problems[key] = before + count, [*kept, *places][:_SAMPLES]

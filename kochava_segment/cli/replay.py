@@ -26,7 +26,7 @@ from kochava_segment.outcome import OutcomeKind
 _LOCAL_RUNNER = "FnApiRunner"
 _GOOD = ("accepted", "filtered", "duplicate", "mapped")
 _SECRETS = ("api_key", "api_secret", "account_key")
-_SHOWN_EVENTS = 20
+_SHOWN_EVENTS = _SHOWN_PROBLEMS = 20
 _SHOWN_BYTES = 4_000
 _USUAL = ("INFO:", "WARNING:", "DEBUG:")
 _PROGRESS = "kochava-segment worker "
@@ -235,10 +235,14 @@ def _dry_run(run: Any, report: str | None) -> bool:
     if len(found["events"]) > _SHOWN_EVENTS:
         click.echo(f"  and {len(found['events']) - _SHOWN_EVENTS} more, in the --report")
     _echo_listed("warnings", found["warnings"])
-    for problem in found["problems"]:
+    for problem in found["problems"][:_SHOWN_PROBLEMS]:
         places = ", ".join(map(_place, problem["samples"]))
         click.echo(f"{problem['outcome']} {problem['count']}: {problem['reason']}")
         click.echo(f"  such as {places}")
+    if len(found["problems"]) > _SHOWN_PROBLEMS:
+        click.echo(
+            f"{len(found['problems']) - _SHOWN_PROBLEMS} more kinds of problems, in the --report"
+        )
     return all(kind in _GOOD for kind in found["outcomes"])
 
 
