@@ -88,6 +88,7 @@ class _Run(Generic[_Item, _Result]):
 
     async def next_finished(self) -> tuple[bool, Any] | None:
         """The next result; None where there may be none any more."""
+        self._start_worker()  # the limit may have grown since the last item was taken
         finished = await self._results.get()
         if finished is not None:
             self._outstanding -= 1
@@ -135,10 +136,13 @@ class _Run(Generic[_Item, _Result]):
                 return
             self._waiting[key] = deque()
         self._jobs.put_nowait((item, key))
-        if len(self._workers) < min(self._concurrency.limit, self._outstanding - self._held):
-            self._workers.add(asyncio.create_task(self._run_jobs()))
+        self._start_worker()
 
     # Working on them.
+
+    def _start_worker(self) -> None:
+        if len(self._workers) < min(self._concurrency.limit, self._outstanding - self._held):
+            self._workers.add(asyncio.create_task(self._run_jobs()))
 
     async def _run_jobs(self) -> None:
         while not self._is_one_too_many():

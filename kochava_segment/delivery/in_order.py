@@ -59,7 +59,9 @@ def run_in_order(
             yield from run.finished()
             if run.has_room():
                 run.start_next()
+                run.start_thread()
             elif run.outstanding:
+                run.start_thread()  # the limit may have grown since the last item was taken
                 run.wait()
             else:
                 break
@@ -129,7 +131,15 @@ class _Run(Generic[_Item, _Result]):
             key = self._key(item)
             if not self._is_held(item, key):
                 self._jobs.put((item, key))
-                self._start_thread()
+
+    def start_thread(self) -> None:
+        """Start another thread if there is work for it."""
+        if len(self._threads) < min(self._concurrency.limit, self.outstanding - self._held):
+            # A daemon, since an interpreter that exits waits for other threads without limit.
+            thread = threading.Thread(target=self._run_jobs, name="kochava-segment", daemon=True)
+            with self._lock:
+                self._threads.append(thread)
+            thread.start()
 
     def wait(self) -> None:
         """Wait until something has finished."""
@@ -149,14 +159,6 @@ class _Run(Generic[_Item, _Result]):
             waiting.append(item)
             self._held += 1
             return True
-
-    def _start_thread(self) -> None:
-        if len(self._threads) < min(self._concurrency.limit, self.outstanding - self._held):
-            # A daemon, since an interpreter that exits waits for other threads without limit.
-            thread = threading.Thread(target=self._run_jobs, name="kochava-segment", daemon=True)
-            with self._lock:
-                self._threads.append(thread)
-            thread.start()
 
     def _run_jobs(self) -> None:
         while not self._is_one_too_many():

@@ -23,12 +23,14 @@ class Simulation:
     more, and by chance up to some times `jitter` of that. More than `refuse_over` at once are refused.
     """
 
-    def __init__(self, latency, rate=float("inf"), *, jitter=0.0, refuse_over=None, pace=None):
+    def __init__(
+        self, latency, rate=float("inf"), *, jitter=0.0, refuse_over=None, pace=None, seed=7
+    ):
         self.now = 0.0
         self.latency, self.rate, self.jitter = latency, rate, jitter
         self.refuse_over, self.pace = refuse_over, pace
         self.concurrency = AdaptiveConcurrency(clock=lambda: self.now)
-        self._random = random.Random(7)
+        self._random = random.Random(seed)
         self._under_way = []
         self._count = 0
         self._free_at = self._next_slot = 0.0
@@ -38,14 +40,33 @@ class Simulation:
         until, half = self.now + seconds, self.now + seconds / 2
         limits, accepted = [], 0
         while self.now < until:
-            while len(self._under_way) < self.concurrency.limit:
-                self._send()
-            self.now, _, began, refused = heapq.heappop(self._under_way)
-            self.concurrency.observe(self.now - began, refused=refused)
+            refused = self._step()
             if self.now > half:
                 limits.append(self.concurrency.limit)
                 accepted += not refused
         return statistics.mean(limits), accepted / (seconds / 2)
+
+    def rounds_to(self, limit, most=30):
+        """After how many times the latency the limit is so large."""
+        while self.concurrency.limit < limit and self.now < most * self.latency:
+            self._step()
+        return self.now / self.latency
+
+    def highest(self, seconds):
+        """The highest limit of some seconds."""
+        until, limits = self.now + seconds, []
+        while self.now < until:
+            self._step()
+            limits.append(self.concurrency.limit)
+        return max(limits)
+
+    def _step(self):
+        """Wait for the next answer; whether it is a refusal."""
+        while len(self._under_way) < self.concurrency.limit:
+            self._send()
+        self.now, _, began, refused = heapq.heappop(self._under_way)
+        self.concurrency.observe(self.now - began, refused=refused)
+        return refused
 
     def _send(self):
         began = self.now
@@ -72,8 +93,45 @@ def test_answers_that_vary_do_not_mislead_it():
     assert rate > 0.9 * 640
 
 
+@pytest.mark.parametrize("latency", [0.03, 0.05, 0.2])
+def test_each_round_trip_doubles_it_until_there_is_a_queue(latency):
+    assert Simulation(latency).rounds_to(32) < 3.5
+    assert Simulation(latency).rounds_to(64) < 4.5
+    assert Simulation(latency).rounds_to(128) < 5.5
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_it_is_quick_too_where_answers_vary(seed):
+    assert Simulation(0.05, jitter=0.3, seed=seed).rounds_to(128) < 20
+
+
+def test_two_rounds_with_a_queue_end_the_doubling_about_where_it_pays_off():
+    simulation = Simulation(0.05, 640)
+    assert simulation.highest(0.8) <= 128  # answers tell of when their requests were sent
+    assert 25 < simulation.concurrency.limit < 48
+
+
+def test_one_slow_round_does_not_end_the_doubling():
+    simulation = Simulation(0.05)
+    simulation.rounds_to(16)
+    simulation.latency = 0.2
+    simulation.run(0.15)
+    simulation.latency = 0.05
+    simulation.run(0.8)
+    assert simulation.concurrency.limit == 256
+
+
+def test_where_a_server_becomes_larger_it_doubles_again():
+    simulation = Simulation(0.05, 400)
+    before, _ = simulation.run(6)
+    assert before < 32
+    simulation.rate = float("inf")
+    simulation.run(0.6)
+    assert simulation.concurrency.limit > 128
+
+
 def test_a_server_without_limits_gets_the_most():
-    limit, _ = Simulation(0.05).run(2)
+    limit, _ = Simulation(0.05).run(1)
     assert limit > 200
     limit, _ = Simulation(0.05, jitter=0.8).run(16)
     assert limit > 150
@@ -81,7 +139,7 @@ def test_a_server_without_limits_gets_the_most():
 
 def test_where_the_processor_is_the_limit_few_threads_are_enough():
     limit, rate = Simulation(0.00001, 25_000).run(0.6)
-    assert 1 <= limit <= 5
+    assert 1 <= limit <= 7
     assert rate > 0.95 * 25_000
 
 
@@ -91,13 +149,23 @@ def test_refusals_make_it_back_off():
     assert rate > 0.5 * 20 / 0.05
 
 
+def test_the_first_refusal_ends_the_doubling_at_once():
+    simulation = Simulation(0.05, refuse_over=40)
+    simulation.rounds_to(64)
+    simulation.run(0.06)  # a round trip, until the first is heard of
+    assert simulation.concurrency.limit < 48
+    assert simulation.highest(10) < 48
+
+
 def test_one_refusal_is_no_reason_to_stop():
     simulation = Simulation(0.05, 640)
     simulation.run(4)
     before = simulation.concurrency.limit
     simulation.concurrency.observe(0.05, refused=True)
-    simulation.run(0.3)
-    assert 0.5 * before < simulation.concurrency.limit < before
+    assert 0.65 * before < simulation.concurrency.limit < 0.75 * before
+    for _ in range(10):  # under way at the same time
+        simulation.concurrency.observe(0.05, refused=True)
+    assert 0.65 * before < simulation.concurrency.limit
     limit, _ = simulation.run(6)
     assert limit > 0.8 * before
 
