@@ -76,7 +76,7 @@ _CONTENDERS: dict[str, Callable[..., dict[str, float]]] = {
 
 
 def main() -> None:
-    """Measure everything a few times, each run in a process of its own, and print medians."""
+    """Measure everything a few times, each turn in a process of its own, and print medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--runs", type=int, default=3)
@@ -99,10 +99,14 @@ def main() -> None:
         few.write_text(archive.read_text(encoding="utf-8").partition("\n")[0] + "\n")
         for latency in given.latency or (0.0, 0.05):
             with running_sink(latency) as sink:
+                # In turns, so that whatever disturbs one disturbs the others too.
+                rounds = [
+                    {name: _run(name, sink.url, archive, given) for name in _CONTENDERS}
+                    for _ in range(given.runs)
+                ]
                 for name in _CONTENDERS:
-                    measured = [_run(name, sink.url, archive, given) for _ in range(given.runs)]
                     started = _run(name, sink.url, few, given, expected=1)
-                    _show(name, latency, given.events, measured, started)
+                    _show(name, latency, given.events, rounds, started)
 
 
 def _run(
@@ -117,12 +121,16 @@ def _run(
     return float(result["seconds"])
 
 
-def _show(name: str, latency: float, events: int, measured: list[float], started: float) -> None:
-    middle = statistics.median(measured)
-    spread = (max(measured) - min(measured)) / middle
+def _show(
+    name: str, latency: float, events: int, rounds: list[dict[str, float]], started: float
+) -> None:
+    middle = statistics.median(one[name] for one in rounds)
+    ratios = sorted(one[name] / one["send_many"] for one in rounds)
+    by_one = statistics.median(one["pipeline, 1 worker process"] / one[name] for one in rounds)
     print(
         f"{latency * 1000:4.0f} ms  {name:30} {events / middle:8.0f} events/s"
-        f"  ± {spread / 2:4.0%}  one event alone {started:5.2f} s"
+        f"  {statistics.median(ratios):5.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) times send_many's time"
+        f"  {by_one:5.2f} times 1 worker process  one event alone {started:5.2f} s"
     )
 
 
