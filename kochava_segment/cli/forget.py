@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import click
 
-from kochava_segment.cli.options import destination_options
+from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, OutboxError
 
 
-@click.command()
+@click.command(cls=SectionedCommand, short_help="Forget a user, by their userId.")
 @click.argument("user_id", metavar="USER")
 @destination_options
 def forget(load: Callable[..., KochavaDestination], user_id: str) -> None:

@@ -19,9 +19,10 @@ from kochava_segment.options import ENVIRONMENT_PREFIX, Options, PostbackFields
 
 _CONFIG_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
 
-_OWN, _COMMON, _MAPPING, _DELIVERY = "Options", "Destination", "Mapping", "Delivery"
+_OWN, _COMMON = "Options", "Destination"
 _COMMON_NAMES = ("app_guid", "app_guids", "endpoint", "api_key", "api_secret")
-_FIRST_OF_DELIVERY = "timeout"  # in Options, all fields after the mapping's are the delivery's
+# In Options, the fields of a subject stand together: the first of each.
+_FIRST_OF = {"require_device_id": "Mapping", "timeout": "Delivery", "outbox": "Outbox"}
 
 # What a mapping may have for keys, where the description does not say.
 _KEYS = {
@@ -33,7 +34,7 @@ _KEYS = {
 class SectionedCommand(click.Command):
     """A command whose help page has its own options first, and the destination's by subject."""
 
-    sections: ClassVar[tuple[str, ...]] = (_OWN, _COMMON, _MAPPING, _DELIVERY)
+    sections: ClassVar[tuple[str, ...]] = (_OWN, _COMMON, *_FIRST_OF.values())
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections of options that there are."""
@@ -49,17 +50,11 @@ class SectionedCommand(click.Command):
 
 
 class _DestinationOption(click.Option):
-    """An option that goes to the destination."""
+    """An option that goes to the destination, and the section of the help page that it is in."""
 
-    section = _COMMON
-
-
-class _MappingOption(_DestinationOption):
-    section = _MAPPING
-
-
-class _DeliveryOption(_DestinationOption):
-    section = _DELIVERY
+    def __init__(self, *declarations: Any, section: str, **attributes: Any) -> None:
+        super().__init__(*declarations, **attributes)
+        self.section = section
 
 
 def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -89,6 +84,7 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--config",
         cls=_DestinationOption,
+        section=_COMMON,
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
         default=lambda: os.environ.get(_CONFIG_VARIABLE) or None,
@@ -119,7 +115,8 @@ def _click_option(field: attrs.Attribute[Any]) -> Callable[..., Any]:
         }
     return click.option(
         *declared.pop("param_decls"),
-        cls=_CLASSES[field.name],
+        cls=_DestinationOption,
+        section=_SECTIONS[field.name],
         default=None,
         help=_help(field),
         **declared,
@@ -141,6 +138,8 @@ def _help(field: attrs.Attribute[Any]) -> str:
 def _shown_default(default: Any) -> str:
     if isinstance(default, bool):
         return "on" if default else "off"
+    if isinstance(default, (int, float)):
+        return str(int(default)) if default == int(default) else str(default)
     if isinstance(default, tuple) and default and isinstance(default[0], float):
         return ",".join(f"{number:g}" for number in default)
     return default if isinstance(default, str) else ""
@@ -157,11 +156,15 @@ def _parse(kind: Kind, context: click.Context, parameter: click.Parameter, text:
 
 _FIELDS = [field for field in attrs.fields(Options) if field.metadata["kind"].parse is not None]
 _NAMES = [field.name for field in _FIELDS]
-_CLASSES: dict[str, type[_DestinationOption]] = {
-    name: _DestinationOption
-    if name in _COMMON_NAMES
-    else _DeliveryOption
-    if _NAMES.index(name) >= _NAMES.index(_FIRST_OF_DELIVERY)
-    else _MappingOption
-    for name in _NAMES
-}
+
+
+def _sections() -> dict[str, str]:
+    """The section of each option."""
+    sections, section = {}, _COMMON
+    for name in _NAMES:
+        section = _FIRST_OF.get(name, section)
+        sections[name] = _COMMON if name in _COMMON_NAMES else section
+    return sections
+
+
+_SECTIONS = _sections()

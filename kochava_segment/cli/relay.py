@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-from kochava_segment.cli.options import destination_options
+from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.delivery.outbox_inspection import OutboxStatus, has_pending, outbox_status
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, OutboxError
@@ -22,7 +22,9 @@ LAST_POSTS = 15.0
 """Seconds for what is under way when a signal comes."""
 
 
-@click.command()
+@click.command(
+    cls=SectionedCommand, short_help="Send what an outbox holds, until Ctrl-C or SIGTERM."
+)
 @click.option("--until-empty", is_flag=True, help="End when nothing is left to send.")
 @click.option(
     "--report-every",

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from kochava_segment.cli.options import as_lines, destination_options
+from kochava_segment.cli.options import SectionedCommand, as_lines, destination_options
 from kochava_segment.delivery.instrumentation import LoggingHook
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.destination import KochavaDestination
@@ -79,7 +79,9 @@ class _Port(click.IntRange):
         return super().convert(value, param, ctx)
 
 
-@click.command(help=_HELP, short_help="Receive messages from Segment over HTTP.")
+@click.command(
+    cls=SectionedCommand, help=_HELP, short_help="Receive messages from Segment over HTTP."
+)
 @_own("host", "The address to listen on.", default="127.0.0.1", show_default=True, metavar="HOST")
 @_own(
     "port",
