@@ -49,7 +49,7 @@ _logger = logging.getLogger("kochava_segment.relay")
 
 _POLL = 0.25  # seconds between looks for what other processes have put in, or what is due again
 _GATHER = 0.002  # seconds in which more results may come, to be settled in the same transaction
-_PER_LANE = 16
+_MOST_PER_LANE = 16
 _LEAST_IN_FLIGHT = 32
 _MOST_AHEAD = 256  # where workers are so quick that they wait for more
 _PURGE_EVERY = 60.0
@@ -291,6 +291,11 @@ class Relay:
     def _most_in_flight(self) -> int:
         return max(self._ahead, 4 * self._concurrency.limit)
 
+    @property
+    def _most_per_lane(self) -> int:
+        """Requests that one worker gets at a time: what is in flight has to be enough for all."""
+        return min(_MOST_PER_LANE, max(1, self._most_in_flight // self._concurrency.limit))
+
     def _look_ahead(self, *, busy: bool) -> None:
         """Lease more at a time where the workers had nothing to do while this thread was at it.
 
@@ -338,7 +343,7 @@ class Relay:
             cursor,
             relay,
             requests=room,
-            per_lane=_PER_LANE,
+            per_lane=self._most_per_lane,
             credentials=self._credentials,
             without=self._refused,
         )

@@ -167,6 +167,23 @@ def test_as_many_are_posted_at_once_as_were_asked_for_or_as_pay_off(
     assert least <= max(counts) <= most
 
 
+def test_devices_with_many_messages_keep_all_workers_busy(box, relays):
+    for device in range(40):
+        put(box, *(f"{device}-{number}" for number in range(20)), device=f"d{device}")
+    active, counts = set(), []
+
+    def answer(request):
+        active.add(request.message_id)
+        counts.append(len(active))
+        time.sleep(0.02)
+        active.discard(request.message_id)
+        return OK
+
+    relays(answer, workers=32)
+    wait_until(lambda: drained(box))
+    assert max(counts) == 32
+
+
 def test_workers_that_do_not_pay_off_any_more_end(box, relays):
     relay, transport = relays(lambda _: time.sleep(0.001) or OK, workers=None)
     relay._concurrency = PinnedConcurrency(6)
