@@ -111,6 +111,18 @@ def test_two_rounds_with_a_queue_end_the_doubling_about_where_it_pays_off():
     assert 25 < simulation.concurrency.limit < 48
 
 
+def test_doubling_ends_where_it_brings_no_more_answers_though_most_are_quick():
+    now, limits = 0.0, []
+    concurrency = AdaptiveConcurrency(clock=lambda: now)
+    for number in range(60):  # 80 a second, so that 4 at once are enough
+        now += 1 / 80
+        slow = 4 * concurrency.limit / 80 - 3 * 0.04  # as many are under way as it says
+        concurrency.observe(slow if number % 4 == 3 else 0.04, refused=False)
+        limits.append(concurrency.limit)
+    assert max(limits) == 16  # the first window has no rate before it to compare
+    assert limits[-1] < 10
+
+
 def test_one_slow_round_does_not_end_the_doubling():
     simulation = Simulation(0.05)
     simulation.rounds_to(16)
