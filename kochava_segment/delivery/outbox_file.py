@@ -276,9 +276,12 @@ class OutboxFile:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         cursor = connection.cursor()
         connection.execute(f"PRAGMA busy_timeout={int(_BUSY_TIMEOUT * 1000)}")
+        # In one transaction: another process may be making its tables.
+        cursor.execute("BEGIN")
+        (tables,) = cursor.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         (version,) = cursor.execute("PRAGMA user_version").fetchone()
         (application,) = cursor.execute("PRAGMA application_id").fetchone()
-        tables = cursor.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        cursor.execute("COMMIT")
         if application != _APPLICATION_ID and (application or version or tables):
             raise OutboxUnusable(
                 f"{self.path} is an SQLite database of something else: name another file. Nothing was "

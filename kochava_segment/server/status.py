@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from kochava_segment.delivery.outbox import Outbox
@@ -66,7 +66,7 @@ class OneAtATime(Generic[_Found]):
 
     def __init__(self, call: Callable[[], _Found]) -> None:
         self._call = call
-        self._running: asyncio.Future[_Found] | None = None
+        self._running: Future[_Found] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kochava-status")
 
     async def get(self, within: float) -> _Found:
@@ -75,7 +75,7 @@ class OneAtATime(Generic[_Found]):
         Raises:
             asyncio.TimeoutError: if that takes longer; it goes on all the same.
         """
-        loop = asyncio.get_running_loop()
         if self._running is None or self._running.done():
-            self._running = loop.run_in_executor(self._thread, self._call)
-        return await asyncio.wait_for(asyncio.shield(self._running), within)
+            self._running = self._thread.submit(self._call)
+        # Wrapped anew for each: the loop in which it was begun may be gone.
+        return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._running)), within)
