@@ -129,6 +129,7 @@ def test_stopping_while_the_endpoint_hangs_takes_as_long_as_it_may(path, hanging
     for number in range(_MESSAGES):
         destination.enqueue(message(number))
     eventually(lambda: sum(entry.state == "in flight" for entry in stored(path)) >= 10)
+    time.sleep(0.5)  # until they are posted, of which nothing tells
     began = time.monotonic()
     assert not destination.stop_relay(0.3)
     destination.close()
