@@ -173,7 +173,7 @@ def _drawn(found: OutboxStatus) -> Group:
     )
     facts.add_row("size", f"{found.used_bytes / 2**20:.1f} MB")
     for guid in found.paused:
-        facts.add_row("PAUSED", f"app {guid}: Kochava refused its credentials")
+        facts.add_row("PAUSED", f"app {guid}: its credentials were refused")
     table = Table()
     for column in ("state", "requests", "reason"):
         table.add_column(column, overflow="fold")

@@ -38,15 +38,29 @@ class Attempt:
     elapsed: float = 0.0
 
 
-_DETAILS = {
-    Verdict.ACCEPTED: "Kochava took the request",
-    Verdict.REJECTED: "Kochava refused the request",
-    Verdict.CREDENTIALS: "Kochava refused the API key or the signature",
-}
+@frozen
+class Peer:
+    """Who answers requests, in the words of reasons and logs.
+
+    Attributes:
+        name: Its name.
+        credentials: What it refuses where it refuses the credentials.
+        options: The options that are to be mended then.
+    """
+
+    name: str
+    credentials: str
+    options: str
+
+
+KOCHAVA = Peer("Kochava", "the API key or the signature", "api_key and api_secret")
 
 
 def make_attempt(
-    transport: Transport, request: KochavaRequest, seconds: float | None = None
+    transport: Transport,
+    request: KochavaRequest,
+    seconds: float | None = None,
+    peer: Peer = KOCHAVA,
 ) -> Attempt:
     """Post a request once. No failure is raised: each is an attempt that came to something.
 
@@ -55,6 +69,7 @@ def make_attempt(
             have been sent, for nobody knows better.
         request: What is posted.
         seconds: How long it may take at most. A transport that cannot be told takes its own time.
+        peer: Who answers.
     """
     began = time.monotonic()
     try:
@@ -64,15 +79,16 @@ def make_attempt(
             answer = transport.send_within(request, seconds)
     except Exception as error:  # noqa: BLE001  # a transport of the user's own
         return failed(error, time.monotonic() - began)
-    return judge(answer, time.monotonic() - began)
+    return judge(answer, time.monotonic() - began, peer)
 
 
-def judge(answer: Answer, elapsed: float) -> Attempt:
+def judge(answer: Answer, elapsed: float, peer: Peer = KOCHAVA) -> Attempt:
     """The attempt that was answered so.
 
     Args:
-        answer: Kochava's answer.
+        answer: The answer.
         elapsed: Seconds until it came.
+        peer: Whose it is.
     """
     verdict = classify(answer)
     to_be_retried = verdict is Verdict.RETRY
@@ -80,9 +96,19 @@ def judge(answer: Answer, elapsed: float) -> Attempt:
         verdict=verdict,
         status=answer.status,
         retry_after=retry_after(answer) if to_be_retried else None,
-        detail=_DETAILS.get(verdict, f"Kochava answered {answer.status}"),
+        detail=_detail(verdict, answer.status, peer),
         elapsed=elapsed,
     )
+
+
+def _detail(verdict: Verdict, status: int, peer: Peer) -> str:
+    if verdict is Verdict.ACCEPTED:
+        return f"{peer.name} took the request"
+    if verdict is Verdict.REJECTED:
+        return f"{peer.name} refused the request"
+    if verdict is Verdict.CREDENTIALS:
+        return f"{peer.name} refused {peer.credentials}"
+    return f"{peer.name} answered {status}"
 
 
 def failed(failure: Exception, elapsed: float) -> Attempt:

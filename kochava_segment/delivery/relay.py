@@ -23,7 +23,7 @@ from attrs import frozen
 
 from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.delivery.answer import Verdict
-from kochava_segment.delivery.attempt import Attempt, make_attempt
+from kochava_segment.delivery.attempt import KOCHAVA, Attempt, Peer, make_attempt
 from kochava_segment.delivery.concurrency import make_concurrency
 from kochava_segment.delivery.instrumentation import (
     AttemptEvent,
@@ -93,6 +93,7 @@ class Relay:
         credentials: A digest of the credentials it signs with, to tell whether they were mended.
         settings: How it works.
         hooks: Whom to tell.
+        peer: Who answers, for reasons and logs.
     """
 
     def __init__(
@@ -104,9 +105,11 @@ class Relay:
         credentials: bytes = b"",
         settings: RelaySettings | None = None,
         hooks: Sequence[DeliveryHook] = (),
+        peer: Peer = KOCHAVA,
     ) -> None:
         self._outbox = outbox
         self._transport = transport
+        self._peer = peer
         self._prepare = prepare
         self._credentials = credentials
         self._settings = settings or RelaySettings()
@@ -364,9 +367,10 @@ class Relay:
         if first:
             for guid in still_paused:
                 _logger.error(
-                    "app %s… is paused: Kochava refused these very credentials. Mend them, or say "
+                    "app %s… is paused: %s refused these very credentials. Mend them, or say "
                     "that they are right now: kochava-segment outbox retry --state paused",
                     guid[:6],
+                    self._peer.name,
                 )
         relay = cast("int", self._relay)
         for name, count in self._outbox.recover(cursor, relay, give_up=self._give_up):
@@ -380,10 +384,12 @@ class Relay:
             if attempt.verdict is Verdict.CREDENTIALS:
                 if guid not in self._refused:
                     _logger.error(
-                        "app %s… is paused: Kochava refused its credentials (status %s). Nothing is "
-                        "lost: mend api_key and api_secret and restart the relay",
+                        "app %s… is paused: %s refused its credentials (status %s). Nothing is "
+                        "lost: mend %s and restart the relay",
                         guid[:6],
+                        self._peer.name,
                         attempt.status,
+                        self._peer.options,
                     )
                 self._outbox.pause(cursor, guid, self._credentials)
                 self._blocks_stored.add(guid)
@@ -461,7 +467,7 @@ class Relay:
         except Exception as error:  # noqa: BLE001  # a worker that dies keeps its lane for good
             detail = f"could not be made ready to be sent: {type(error).__name__}"
             return Attempt(verdict=Verdict.RETRY, detail=detail)
-        return make_attempt(self._transport, prepared)
+        return make_attempt(self._transport, prepared, peer=self._peer)
 
     def _held_back(self, work: _Work, stop: threading.Event) -> float | None:
         """Wait for the turn to post; None when it has come, else seconds that the lane has to rest."""

@@ -24,6 +24,7 @@ from urllib3.exceptions import NewConnectionError
 
 from kochava_segment import option_kinds as kinds
 from kochava_segment.delivery.answer import Answer, TransportFailure
+from kochava_segment.delivery.attempt import Peer
 from kochava_segment.delivery.instrumentation import DeliveryHook, LoggingHook
 from kochava_segment.delivery.outbox import NewEntry, Outbox, OutboxSettings
 from kochava_segment.delivery.relay import Relay, RelaySettings
@@ -42,6 +43,7 @@ MAX_MESSAGE_BYTES = 32_768
 
 _ACTION = "track"
 _APP = "segment"  # all of it is paused together if Segment refuses the write key
+_PEER = Peer("Segment", "the write key", "segment_write_key")
 _TIMEOUT = (3.05, 10.0)  # seconds to connect, and between the bytes of the answer
 _RETRY = RetryPolicy(
     max_attempts=1_000, base=1.0, cap=600.0, deadline=3 * 24 * 3600.0, retry_after_cap=600.0
@@ -83,6 +85,7 @@ class SegmentTracking:
             credentials=hashlib.sha256(write_key.encode()).digest(),
             settings=RelaySettings(workers=2, retry=_RETRY),
             hooks=hooks,
+            peer=_PEER,
         )
 
     @classmethod

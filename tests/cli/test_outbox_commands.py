@@ -106,7 +106,7 @@ def test_a_paused_app_is_told_loudly(failed):
         plain.commit()
     shown = _outbox("status", failed).stdout
     assert "PAUSED" in shown
-    assert "app koapp: Kochava refused its credentials" in shown
+    assert "app koapp: its credentials were refused" in shown
 
 
 def test_watch_draws_until_it_is_interrupted(failed):

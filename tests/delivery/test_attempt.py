@@ -4,7 +4,7 @@ import pytest
 
 from kochava_segment import Answer, RecordingTransport, TransportFailure
 from kochava_segment.delivery.answer import Verdict
-from kochava_segment.delivery.attempt import failed, judge, make_attempt
+from kochava_segment.delivery.attempt import Peer, failed, judge, make_attempt
 from tests.delivery.raw_server import a_request
 
 REQUEST = a_request("http://127.0.0.1/track/json")
@@ -31,6 +31,20 @@ def test_an_answer_is_an_attempt_with_its_verdict(status, verdict, detail):
     assert (attempt.verdict, attempt.status, attempt.detail) == (verdict, status, detail)
     assert not attempt.maybe_sent
     assert 0 <= attempt.elapsed < 1
+
+
+@pytest.mark.parametrize(
+    ("status", "detail"),
+    [
+        (200, "Segment took the request"),
+        (400, "Segment refused the request"),
+        (403, "Segment refused the write key"),
+        (503, "Segment answered 503"),
+    ],
+)
+def test_an_attempt_speaks_of_whoever_answered(status, detail):
+    peer = Peer("Segment", "the write key", "segment_write_key")
+    assert judge(Answer(status), 0.5, peer).detail == detail
 
 
 @pytest.mark.parametrize(("status", "seconds"), [(429, 7.0), (503, 7.0), (400, None), (200, None)])

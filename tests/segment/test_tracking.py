@@ -130,12 +130,12 @@ def test_what_segment_refuses_is_kept_for_a_person(tracking, fake, status):
     until(lambda: states(tracking) == {"rejected": 1})
     (entry,) = entries(tracking.outbox, EntryFilter(), bodies=True)
     assert (entry.status, entry.payload) == (status, MESSAGE)
-    assert "secret content" not in (entry.reason or "")
+    assert entry.reason == "Segment refused the request"
     assert fake.messages == []
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_write_key_pauses_and_loses_nothing(fake, tmp_path, status):
+def test_a_refused_write_key_pauses_and_loses_nothing(fake, tmp_path, caplog, status):
     path = tmp_path / "to-segment.sqlite3"
     fake.answers = [(status, {}, {"code": "key", "message": "no"})]
     with SegmentTracking(path, KEY, fake.url) as tracking:
@@ -144,6 +144,9 @@ def test_a_refused_write_key_pauses_and_loses_nothing(fake, tmp_path, status):
         tracking.enqueue(numbered(2))
         time.sleep(0.3)
         assert fake.refused == 1
+    (loud,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert f"Segment refused its credentials (status {status})" in loud
+    assert "mend segment_write_key" in loud
     with SegmentTracking(path, "write-key-2", fake.url) as tracking:
         tracking.start_relay()
         until(lambda: states(tracking) == {"delivered": 2})
@@ -197,6 +200,19 @@ def test_others_who_use_segment_s_client_keep_their_log(caplog):
     caplog.set_level(logging.DEBUG)
     logging.getLogger("segment").debug("theirs")
     assert "theirs" in caplog.text
+
+
+def test_who_looks_into_the_queue_reads_of_segment_and_not_of_kochava(fake, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_RETRY", module.RetryPolicy(base=0.02, cap=0.05, max_attempts=2))
+    fake.answers = [(503, {}, {}), (503, {}, {}), "reset", "reset", (401, {}, {})]
+    with SegmentTracking(tmp_path / "q.sqlite3", KEY, fake.url) as tracking:
+        reasons = []
+        for number, state in enumerate(["exhausted", "ambiguous", "paused"]):
+            tracking.enqueue(numbered(number))
+            until(lambda state=state: states(tracking).get(state) == 1)
+            reasons += [entry.reason for entry in entries(tracking.outbox, EntryFilter())]
+        assert not any("Kochava" in (reason or "") for reason in reasons)
+        assert "Segment answered 503" in reasons
 
 
 def test_segment_s_own_client_is_not_started(tracking):
