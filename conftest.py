@@ -1,7 +1,8 @@
 """Runs every `python` and `sh` snippet of the README and the docs.
 
 Python runs in one namespace a page, shell in one directory a page, both with an emulator for a
-Kochava.
+Kochava. A `text` block after a paragraph that ends in "prints:" must be what the last shell snippet
+printed; "…" in it stands for anything.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from kochava_segment.emulator import KochavaEmulator
 
 _python = PythonEvaluator()
 _TIMEOUT = 60  # seconds a snippet
+_ANNOUNCED = re.compile(r"\bprints:\s*\Z")
 # Installing is what .ci/run does; here all is installed.
 _INSTALL = re.compile(r"python -m pip install [^&\n]+(&& )?")
 
@@ -40,9 +42,20 @@ def _run(example: Example) -> str | None:
         timeout=_TIMEOUT,
         check=False,
     )
+    example.namespace["printed"] = process.stdout
     if process.returncode == 0:
         return None
     return f"exit code {process.returncode}\n{process.stdout}\n{process.stderr}"
+
+
+def _compare(example: Example) -> str | None:
+    """Hold a page to what it says that the snippet before prints."""
+    if not _ANNOUNCED.search(example.document.text, 0, example.start):
+        return None
+    shown = re.escape(example.parsed.strip()).replace("…", ".*")
+    if re.fullmatch(shown, example.namespace["printed"].strip(), re.DOTALL):
+        return None
+    return f"the page shows something else than what is printed:\n{example.namespace['printed']}"
 
 
 class _Surroundings:
@@ -95,6 +108,7 @@ pytest_collect_file = Sybil(
     parsers=[
         CodeBlockParser(language="python", evaluator=_evaluate),
         CodeBlockParser(language="sh", evaluator=_run),
+        CodeBlockParser(language="text", evaluator=_compare),
     ],
     patterns=["README.md", "docs/*.md"],
     setup=_surroundings.setup,
