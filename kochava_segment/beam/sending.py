@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -20,9 +19,9 @@ from kochava_segment.beam.records import Record, in_order
 from kochava_segment.beam.results import TIME, placed, result_of
 from kochava_segment.beam.settings import Settings
 from kochava_segment.destination import KochavaDestination
+from kochava_segment.log_events import BEAM_PROGRESS
 from kochava_segment.outcome import Outcome, OutcomeKind
 
-_logger = logging.getLogger("kochava_segment.beam")
 _SAY_EVERY = 10.0  # seconds
 _TOGETHER = 250  # results in one element
 _REMEMBERED = 200_000  # sends, at some 250 bytes each
@@ -104,7 +103,7 @@ class Sender:
         total = self._counts.total()
         pace = (total - self._said_count) / elapsed
         listed = ", ".join(f"{kind.value} {count}" for kind, count in self._counts.items())
-        _logger.info("kochava-segment worker %d: %s; %.0f a second", os.getpid(), listed, pace)
+        BEAM_PROGRESS.log(worker=os.getpid(), reason=listed, rate=pace)
         self._said_at, self._said_count = time.monotonic(), total
 
 

@@ -8,6 +8,15 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from kochava_segment.log_events import (
+    ATTEMPT,
+    DELIVERED,
+    HOOK_FAILED,
+    NOT_DELIVERED,
+    RETRY,
+    app_in_brief,
+)
+
 logging.getLogger("kochava_segment").addHandler(logging.NullHandler())
 _logger = logging.getLogger("kochava_segment.delivery")
 
@@ -102,38 +111,41 @@ class LoggingHook:
 
     def attempt(self, event: AttemptEvent) -> None:
         """Log an attempt."""
-        self.logger.debug(
-            "%s %s: attempt %d %s (status %s, %.3f s)",
-            event.action,
-            event.message_id,
-            event.attempt,
-            event.detail,
-            event.status,
-            event.elapsed,
+        ATTEMPT.log(
+            self.logger,
+            action=event.action,
+            message_id=event.message_id,
+            attempt=event.attempt,
+            reason=event.detail,
+            status=event.status,
+            elapsed=event.elapsed,
+            app=app_in_brief(event.app_guid),
         )
 
     def retry_scheduled(self, event: RetryScheduledEvent) -> None:
         """Log a retry."""
-        self.logger.warning(
-            "%s %s: attempt %d failed (status %s), next in %.2f s",
-            event.action,
-            event.message_id,
-            event.attempt,
-            event.status,
-            event.wait,
+        RETRY.log(
+            self.logger,
+            action=event.action,
+            message_id=event.message_id,
+            attempt=event.attempt,
+            status=event.status,
+            wait=event.wait,
+            app=app_in_brief(event.app_guid),
         )
 
     def outcome(self, event: OutcomeEvent) -> None:
         """Log an outcome."""
-        self.logger.log(
-            logging.DEBUG if event.outcome == "accepted" else logging.ERROR,
-            "%s %s: %s after %d attempts (status %s, %.3f s)",
-            event.action,
-            event.message_id,
-            event.outcome,
-            event.attempts,
-            event.status,
-            event.elapsed,
+        ended = DELIVERED if event.outcome == "accepted" else NOT_DELIVERED
+        ended.log(
+            self.logger,
+            action=event.action,
+            message_id=event.message_id,
+            outcome=event.outcome,
+            attempt=event.attempts,
+            status=event.status,
+            elapsed=event.elapsed,
+            app=app_in_brief(event.app_guid),
         )
 
 
@@ -174,5 +186,4 @@ class Hooks:
         except Exception as error:  # noqa: BLE001  # a hook may raise what it likes
             if id(hook) not in self._failed:  # once: a broken hook breaks at every event
                 self._failed.add(id(hook))
-                name, kind = type(hook).__name__, type(error).__name__
-                _logger.error("the hook %s raised %s; delivery goes on", name, kind)  # noqa: TRY400
+                HOOK_FAILED.log(hook=type(hook).__name__, reason=type(error).__name__)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import sqlite3
 import time
@@ -22,6 +23,13 @@ from attrs import frozen
 from kochava_segment.delivery.outbox_file import PENDING, Durability, OutboxFile
 from kochava_segment.delivery.signing import SECRET_HEADERS
 from kochava_segment.errors import OutboxFull
+from kochava_segment.log_events import (
+    APP_RESUMED,
+    OUTBOX_FORGETS_EARLY,
+    OUTBOX_FULL,
+    OUTBOX_HAS_ROOM,
+    app_in_brief,
+)
 from kochava_segment.request import KochavaRequest
 
 WhenFull = Literal["drop_delivered", "refuse", "block"]
@@ -35,6 +43,7 @@ _BLOCKED_FOR = 60.0  # seconds that when_full="block" waits for room
 _DROPPED_AT_ONCE = 1_000
 _LOOKED_AT_ONCE = 5_000  # requests, for delivered ones that can be dropped
 _FRUITLESS_FOR = 1.0  # seconds that a full outbox without delivered ones is not searched again
+_TELL_EVERY = 3600.0  # seconds between records of the same
 _READY_AT_ONCE = 2_000  # lanes that come out of their back-off in one transaction
 
 
@@ -150,6 +159,8 @@ class Outbox:
         self._apps: dict[str, int] = {}
         self._dropped_up_to = 0
         self._nothing_to_drop_until = 0.0
+        self._is_full = False  # as far as the log was told
+        self._told_of_dropping = -math.inf
 
     def close(self) -> None:
         """Close the file."""
@@ -180,10 +191,16 @@ class Outbox:
         while True:
             with self.file.writing() as cursor:
                 if self._has_room(cursor):
+                    if self._is_full:
+                        self._is_full = False
+                        OUTBOX_HAS_ROOM.log()
                     if also is not None:
                         also(cursor)
                     return self.put_in(cursor, entries)
             if self.settings.when_full != "block" or time.monotonic() > blocked_until:
+                if not self._is_full:
+                    self._is_full = True
+                    OUTBOX_FULL.log()
                 raise OutboxFull(
                     f"{self.file.path} has reached its size of {self.settings.max_size} bytes: let a "
                     "relay drain it, discard what failed, or raise max_size"
@@ -214,6 +231,7 @@ class Outbox:
             dropped = delivered[:_DROPPED_AT_ONCE]
             if dropped and purge(cursor, dropped):
                 self._dropped_up_to = dropped[-1][0]
+                self._tell_of_dropping()
                 return True
             if looked_at:
                 self._dropped_up_to = looked_at[-1][0]
@@ -223,6 +241,12 @@ class Outbox:
                 return False
             else:
                 self._dropped_up_to, whole_round = 0, True
+
+    def _tell_of_dropping(self) -> None:
+        now = time.monotonic()
+        if now - self._told_of_dropping > _TELL_EVERY:
+            self._told_of_dropping = now
+            OUTBOX_FORGETS_EARLY.log()
 
     def put_in(self, cursor: sqlite3.Cursor, entries: Iterable[NewEntry]) -> list[bool]:
         """Store requests in a transaction that is already under way, whatever room there is."""
@@ -488,6 +512,7 @@ class Outbox:
                 paused.append(guid)
             else:
                 cursor.execute("UPDATE app SET paused_at = NULL WHERE guid = ?", (guid,))
+                APP_RESUMED.log(app=app_in_brief(guid), reason="there are other credentials")
         return paused
 
     def resumed_by_hand(self, cursor: sqlite3.Cursor, app_guid: str) -> bool:

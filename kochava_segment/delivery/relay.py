@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import importlib
-import logging
 import os
 import socket
 import sys
@@ -43,9 +42,21 @@ from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.delivery.retry import ACTIONS, RetryPolicy
 from kochava_segment.delivery.transport import Transport
 from kochava_segment.errors import OutboxError
+from kochava_segment.log_events import (
+    APP_PAUSED,
+    APP_RESUMED,
+    APP_STILL_PAUSED,
+    LEASE_LOST,
+    RELAY_CUT_SHORT,
+    RELAY_DIED,
+    RELAY_GOES_ON,
+    RELAY_STARTED,
+    RELAY_STOPPED,
+    RELAY_WAITS,
+    SENT_TWICE,
+    app_in_brief,
+)
 from kochava_segment.request import KochavaRequest
-
-_logger = logging.getLogger("kochava_segment.relay")
 
 _POLL = 0.25  # seconds between looks for what other processes have put in, or what is due again
 _GATHER = 0.002  # seconds in which more results may come, to be settled in the same transaction
@@ -190,6 +201,7 @@ class Relay:
             )
             thread.start()
             self._thread = thread
+        RELAY_STARTED.log(relay=_name())
         _stop_before_a_child_of_multiprocessing_ends()
 
     def _is_running(self) -> bool:
@@ -213,13 +225,19 @@ class Relay:
         """
         with self._lock:
             thread = self._thread
+            is_first = not self._stop.is_set()
             self._stop_by = time.monotonic() + timeout
             self._stop.set()
         if thread is None:
             return True
         self._results.put(None)
         thread.join(timeout + 1.0)
-        return self._out == 0 and not thread.is_alive()
+        finished = self._out == 0 and not thread.is_alive()
+        if is_first and finished:
+            RELAY_STOPPED.log(relay=_name())
+        elif is_first:
+            RELAY_CUT_SHORT.log(count=self._out, relay=_name())
+        return finished
 
     # The thread that leases and settles.
 
@@ -271,13 +289,13 @@ class Relay:
             detail = str(error) if expected else f"{type(error).__name__} in its own work"
             if self._failure != detail:
                 self._failure = detail
-                _logger.error("the relay waits: %s", detail)  # noqa: TRY400  # no traceback
+                RELAY_WAITS.log(reason=detail, relay=_name())
             self._looked.set()
             return
         self._looked.set()
         if self._failure is not None:
             self._failure = None
-            _logger.warning("the relay goes on: the outbox can be written again")
+            RELAY_GOES_ON.log(relay=_name())
         self._unsettled.clear()
         for worked, result in settled:
             self._tell(worked, result)
@@ -327,7 +345,7 @@ class Relay:
         relay = self._keep_lease(cursor)
         repeated = self._outbox.settle(cursor, relay, (result for _, result in settled))
         if repeated:
-            _logger.warning("%d requests were sent twice: the lease had run out", repeated)
+            SENT_TWICE.log(count=repeated, relay=_name())
         for worked, _ in settled:
             self._store_block(cursor, worked)
         if time.monotonic() > self._purge_at:
@@ -342,6 +360,7 @@ class Relay:
         for guid in tuple(self._refused):
             if self._outbox.resumed_by_hand(cursor, guid):
                 self._refused.discard(guid)
+                APP_RESUMED.log(app=app_in_brief(guid), reason="a person said so")
         return self._outbox.lease(
             cursor,
             relay,
@@ -356,25 +375,19 @@ class Relay:
         if self._relay is not None and now < self._renew_at:
             return self._relay
         if self._relay is not None and not self._outbox.renew(cursor, self._relay, lease):
-            _logger.warning("the lease had run out: this process stood still for over %s s", lease)
+            LEASE_LOST.log(wait=lease, relay=_name())
             self._relay = None
         first = self._relay is None
         if first:
-            name = f"{socket.gethostname()}:{os.getpid()}"
-            self._relay = self._outbox.register(cursor, name, lease)
+            self._relay = self._outbox.register(cursor, _name(), lease)
         # Not only at first: a process with older credentials may pause an app at any time.
         still_paused = self._outbox.resume_with(cursor, self._credentials, self._refused)
         if first:
             for guid in still_paused:
-                _logger.error(
-                    "app %s… is paused: %s refused these very credentials. Mend them, or say "
-                    "that they are right now: kochava-segment outbox retry --state paused",
-                    guid[:6],
-                    self._peer.name,
-                )
+                APP_STILL_PAUSED.log(app=app_in_brief(guid), peer=self._peer.name)
         relay = cast("int", self._relay)
         for name, count in self._outbox.recover(cursor, relay, give_up=self._give_up):
-            _logger.warning("relay %s died; %d requests may have been sent", name, count)
+            RELAY_DIED.log(relay=name, count=count)
         self._leased_until, self._renew_at = now + lease, now + lease / 3
         return relay
 
@@ -383,13 +396,11 @@ class Relay:
         for _, attempt in worked.attempts:
             if attempt.verdict is Verdict.CREDENTIALS:
                 if guid not in self._refused:
-                    _logger.error(
-                        "app %s… is paused: %s refused its credentials (status %s). Nothing is "
-                        "lost: mend %s and restart the relay",
-                        guid[:6],
-                        self._peer.name,
-                        attempt.status,
-                        self._peer.options,
+                    APP_PAUSED.log(
+                        app=app_in_brief(guid),
+                        peer=self._peer.name,
+                        status=attempt.status,
+                        options=self._peer.options,
                     )
                 self._outbox.pause(cursor, guid, self._credentials)
                 self._blocks_stored.add(guid)
@@ -540,6 +551,11 @@ class Relay:
                         app_guid=worked.lane.app_guid,
                     )
                 )
+
+
+def _name() -> str:
+    """What relays of this process are called: fork gives it another number."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @frozen

@@ -32,6 +32,7 @@ from kochava_segment.errors import (
     Rejected,
     RetriesExhausted,
 )
+from kochava_segment.log_events import APP_LEFT_ALONE, app_in_brief
 from kochava_segment.outcome import Receipt
 from kochava_segment.request import KochavaRequest
 
@@ -288,7 +289,10 @@ class _Refusals:
         refused = self._apps.setdefault(app, _Refused())
         refused.count += 1
         if refused.count >= self.IN_A_ROW:
-            refused.until = self._clock() + self.SECONDS
+            now = self._clock()
+            if refused.until <= now:  # others that were under way are refused as well
+                APP_LEFT_ALONE.log(app=app_in_brief(app), count=refused.count, wait=self.SECONDS)
+            refused.until = now + self.SECONDS
 
     def clear(self, app: str) -> None:
         self._apps.pop(app, None)

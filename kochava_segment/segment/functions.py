@@ -5,7 +5,6 @@ What they raise is drawn in `function_errors`; the names are here as well.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from kochava_segment.errors import (
     OutboxError,
     Problem,
 )
+from kochava_segment.log_events import FILTERED
 from kochava_segment.outcome import Outcome, OutcomeKind
 from kochava_segment.segment.function_errors import (
     DropEvent,
@@ -64,8 +64,6 @@ _LEAST_BUDGET = 1.0
 _CONCURRENCY = 32
 _STORED_TOGETHER = 100  # events, in one transaction of the outbox
 _KEPT = 16  # destinations
-
-_logger = logging.getLogger("kochava_segment.segment")
 
 
 class BatchEntry(TypedDict):
@@ -293,7 +291,7 @@ def _tell_filtered(outcomes: Iterable[Outcome | None]) -> None:
         if outcome is not None and outcome.kind is OutcomeKind.FILTERED
     )
     for reason, count in sorted(reasons.items()):
-        _logger.info("%d events of a batch were filtered: %s", count, reason)
+        FILTERED.log(count=count, reason=reason)
 
 
 # With Segment's settings in place of a destination.

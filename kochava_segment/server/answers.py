@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,9 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kochava_segment.errors import ConfigurationError, InvalidEventPayload, Problem
+from kochava_segment.log_events import REFUSED
 from kochava_segment.outcome import Outcome, OutcomeKind
-
-_logger = logging.getLogger("kochava_segment.server")
 
 _STATUS = {
     OutcomeKind.QUEUED: 202,
@@ -107,7 +105,7 @@ def log_refusal(request: Request, endpoint: str, status: int, detail: str) -> No
         detail: Why, without content.
     """
     client = request.client.host if request.client else "unknown"
-    _logger.warning("%s: %d to %s: %s", endpoint, status, client, detail)
+    REFUSED.log(endpoint=endpoint, status=status, client=client, reason=detail)
 
 
 def refused_in_words(outcomes: Sequence[Outcome]) -> str:

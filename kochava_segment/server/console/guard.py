@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import logging
 from collections.abc import Callable
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -14,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from kochava_segment.errors import OutboxError
+from kochava_segment.log_events import CONSOLE_USED, WRONG_TOKEN
 from kochava_segment.server.answers import Refusal
 from kochava_segment.server.console.forms import Form, parse_form, read_form
 from kochava_segment.server.console.pages import Pages, guarded
 from kochava_segment.server.console.sessions import LASTS, Session, Sessions
 
-_logger = logging.getLogger("kochava_segment.console")
 _COOKIE = "kochava_segment_console"
 
 
@@ -58,7 +57,7 @@ class Visit:
 
     def log(self, text: str, *arguments: object) -> None:
         """Note what a person did, without content."""
-        _logger.info("%s %s", _client(self.request), text % arguments)
+        CONSOLE_USED.log(client=_client(self.request), reason=text % arguments)
 
 
 Endpoint = Callable[[Visit], Response]
@@ -128,7 +127,7 @@ class Guard:
         form = await read_form(request)
         number = self._sessions.log_in(form.get("token").strip(), client)
         if number is None:
-            _logger.warning("%s gave a wrong token", client)
+            WRONG_TOKEN.log(client=client)
             return self._login_page(request, 401, "That is not the token.")
         base = request.scope["root_path"]
         response = RedirectResponse(f"{base}/tester", 303)
