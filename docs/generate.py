@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import reference  # beside this file
 from attrs import NOTHING, Factory
 
 import kochava_segment
@@ -143,19 +144,18 @@ def _options(group: str) -> str:
         current = _GROUPS.get(field.name, current)
         if current == group:
             rows.append(_option(field))
-    return table(("Option", "Environment, command line", "Written", "Default", "Meaning"), rows)
+    return table(("Option, environment, command line", "Default", "Meaning"), rows)
 
 
 def _option(field: attrs.Attribute[Any]) -> tuple[str, ...]:
     kind: Kind = field.metadata["kind"]
     flag = field.name.replace("_", "-")
     if kind.parse is None:
-        outside = "Python only"
+        outside = f"in Python only: {kind.written}"
     else:
-        flags = f"--{flag}/--no-{flag}" if kind is FLAG else f"--{flag}"
-        outside = f"`{ENVIRONMENT_PREFIX}{field.name.upper()}`<br>`{flags}`"
-    written = kind.written if kind.parse is None else code(kind.written)
-    return code(field.name), outside, written, _default(field), field.metadata["description"]
+        written = f"--{flag}/--no-{flag}" if kind is FLAG else f"--{flag} {kind.written}"
+        outside = f"{code(ENVIRONMENT_PREFIX + field.name.upper())}<br>{code(written)}"
+    return f"{code(field.name)}<br>{outside}", _default(field), field.metadata["description"]
 
 
 def _default(field: attrs.Attribute[Any]) -> str:
@@ -221,15 +221,22 @@ def _error_tree() -> str:
 
 
 def _public_names() -> str:
-    rows = []
-    for name in kochava_segment.__all__:
-        value = getattr(kochava_segment, name)
-        if name.startswith("__"):
-            rows.append((code(name), "the package", "The version of the package."))
-        else:
-            home = value.__module__.removeprefix("kochava_segment.")
-            rows.append((code(name), code(home), _first_sentence(value.__doc__)))
-    return table(("Name", "Defined in", "What it is"), rows)
+    missing = set(kochava_segment.__all__) - set(reference.listed("kochava_segment"))
+    if missing:
+        raise LookupError(f"give {sorted(missing)} a place in SUBJECTS of docs/reference.py")
+    parts = []
+    for subject in reference.SUBJECTS:
+        parts += [f"## {subject.title}", subject.introduction]
+        for module in subject.names:
+            names = [name for name in reference.names_of(subject) if name.module == module]
+            parts.append(table((f"Of `{module}`", "What it is"), map(_public_name, names)))
+    return "\n\n".join(parts)
+
+
+def _public_name(name: reference.Name) -> tuple[str, str]:
+    path = name.path.relative_to(PACKAGE.parent).as_posix()
+    what = _first_sentence(name.docstring) or "The version of the package."
+    return f"[`{name.name}`](../{path})", what
 
 
 def _first_sentence(docstring: str | None) -> str:
