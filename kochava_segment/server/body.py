@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import zlib
 from typing import Any, NoReturn
 
@@ -20,6 +21,14 @@ MAX_BODY_BYTES = 4 * 2**20
 
 BODY_TIMEOUT = 10.0
 """Seconds in which a body must have come."""
+
+ROOM_BYTES = 64 * 2**20
+"""Of all large bodies of strangers together, while they come: a thousand connections that each send
+4 KB of gzip could else fill 4 GB."""
+
+_SMALL = (
+    65_536  # bytes; Segment's messages have half of that at most. They need no share of the room
+)
 
 _GZIP = 16 + zlib.MAX_WBITS  # as zlib calls it
 _ENCODINGS = {"": False, "identity": False, "gzip": True, "x-gzip": True}
@@ -38,11 +47,48 @@ class Body:
     sent: bytes
 
 
-async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> Body:
+class _Room:
+    """What bodies that are still coming may hold together."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = threading.Lock()  # applications in other threads share it
+
+    def take(self, size: int) -> None:
+        """Take some of it.
+
+        Raises:
+            Refusal: if there is not so much left.
+        """
+        with self._lock:
+            if size <= self._left:
+                self._left -= size
+                return
+        raise Refusal(503, "too many large bodies come at once", retry_after=_SOON)
+
+    def give_back(self, size: int) -> None:
+        """Give it back."""
+        with self._lock:
+            self._left += size
+
+
+_room = _Room(ROOM_BYTES)
+_SOON = 5  # seconds
+
+
+async def read_body(
+    request: Request, limit: int = MAX_BODY_BYTES, *, trusted: bool = False
+) -> Body:
     """Read a request's body.
 
+    Args:
+        request: The request.
+        limit: How many bytes it may have.
+        trusted: Whoever sends it is known already, and may send large bodies while others do.
+
     Raises:
-        Refusal: if it is too large, came too slowly, or is not compressed as its header says.
+        Refusal: if it is too large, came too slowly, or is not compressed as its header says; or if
+            too many large ones are coming.
     """
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding not in _ENCODINGS:
@@ -53,7 +99,8 @@ async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> Body:
         raise _too_large(limit)
     inflate = zlib.decompressobj(_GZIP) if _ENCODINGS[encoding] else None
     try:
-        return await asyncio.wait_for(_read(request, inflate, limit), BODY_TIMEOUT)
+        reading = _read(request, inflate, limit, None if trusted else _room)
+        return await asyncio.wait_for(reading, BODY_TIMEOUT)
     except asyncio.TimeoutError:
         detail = f"the body must come within {BODY_TIMEOUT:.0f} s"
         raise Refusal(408, detail, headers={"Connection": "close"}) from None
@@ -61,16 +108,24 @@ async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> Body:
         raise Refusal(400, "the connection ended before the body did") from None
 
 
-async def _read(request: Request, inflate: Any, limit: int) -> Body:
-    sent, content = bytearray(), bytearray()
-    async for piece in request.stream():
-        sent += piece
-        if len(sent) > limit:
-            raise _too_large(limit)
-        if inflate is not None:
-            content += _inflated(inflate, piece, limit + 1 - len(content))
-            if len(content) > limit:
+async def _read(request: Request, inflate: Any, limit: int, room: _Room | None) -> Body:
+    sent, content, taken = bytearray(), bytearray(), 0
+    try:
+        async for piece in request.stream():
+            sent += piece
+            if len(sent) > limit:
                 raise _too_large(limit)
+            if inflate is not None:
+                content += _inflated(inflate, piece, limit + 1 - len(content))
+                if len(content) > limit:
+                    raise _too_large(limit)
+            more = len(sent) + len(content) - _SMALL - taken
+            if room is not None and more > 0:
+                room.take(more)
+                taken += more
+    finally:
+        if room is not None:
+            room.give_back(taken)
     if inflate is None:
         whole = bytes(sent)
         return Body(whole, whole)

@@ -63,7 +63,7 @@ class SegmentReceiver:
         if not trusted and (self._secret is None or signature is None):
             self._refuse_unless_open()
         check_content_type(request, "application/json")
-        body = await read_body(request)
+        body = await read_body(request, trusted=trusted)
         self._check_signature(body, signature, trusted=trusted)
         if len(body.content) > _LARGE:
             document = await run_in_threadpool(parse_json, body.content)
