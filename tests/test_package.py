@@ -26,7 +26,7 @@ FLOORS = (
     ("entries",),
     ("async_destination", "destination"),
     ("base_destination",),
-    ("durable", "masking"),
+    ("durable", "json_log", "masking"),
     ("mapping", "delivery"),
     ("options", "outcome"),
     ("option_kinds", "request"),

@@ -14,8 +14,9 @@ from typing import Any
 
 import click
 
+from kochava_segment.cli.logs import relay_heard
 from kochava_segment.cli.messages import STDIN, Entry, read_entries
-from kochava_segment.cli.relay import LAST_POSTS, in_words, relay_heard
+from kochava_segment.cli.relay import LAST_POSTS, in_words
 from kochava_segment.cli.report import Report
 from kochava_segment.cli.stopping import Stop
 from kochava_segment.delivery.outbox import Outbox

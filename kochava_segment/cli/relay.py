@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import click
 
+from kochava_segment.cli.logs import log_options, log_to_stderr
 from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.delivery.outbox_inspection import OutboxStatus, has_pending, outbox_status
 from kochava_segment.destination import KochavaDestination
@@ -34,9 +33,15 @@ LAST_POSTS = 15.0
     metavar="SECONDS",
     help="How often to print what the outbox holds.",
 )
+@log_options
 @destination_options
 def relay(
-    load: Callable[..., KochavaDestination], *, until_empty: bool, report_every: float
+    load: Callable[..., KochavaDestination],
+    *,
+    until_empty: bool,
+    report_every: float,
+    log_format: str,
+    log_level: str,
 ) -> None:
     """Send what an outbox holds, until Ctrl-C or SIGTERM.
 
@@ -48,7 +53,8 @@ def relay(
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with relay_heard(), load(relay=True) as destination:
+    log_to_stderr(log_format, log_level)
+    with load(relay=True) as destination:
         try:
             box = destination.outbox
         except ConfigurationError:
@@ -71,22 +77,6 @@ def relay(
     click.echo(in_words(found))
     if until_empty and (found.failed or found.pending):
         raise SystemExit(1)
-
-
-class _ToStandardError(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(record.getMessage(), err=True)
-
-
-@contextmanager
-def relay_heard() -> Iterator[None]:
-    """Have what relays warn of, such as refused credentials, written to standard error."""
-    logger, handler = logging.getLogger("kochava_segment.relay"), _ToStandardError(logging.WARNING)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 def in_words(found: OutboxStatus) -> str:

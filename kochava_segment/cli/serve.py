@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -13,6 +11,7 @@ from typing import Any
 
 import click
 
+from kochava_segment.cli.logs import log_options, log_to_stderr
 from kochava_segment.cli.options import SectionedCommand, as_lines, destination_options
 from kochava_segment.delivery.instrumentation import LoggingHook
 from kochava_segment.delivery.outbox import Outbox
@@ -113,6 +112,7 @@ class _Port(click.IntRange):
 )
 @_own("console", "Serve the console at /console.", is_flag=True)
 @_secret("console-token", "The token for the console; by default a new one, which is printed.")
+@log_options
 @destination_options
 def serve(
     load: Callable[..., KochavaDestination],
@@ -122,6 +122,8 @@ def serve(
     console: bool,
     segment_write_key: str | None,
     segment_host: str | None,
+    log_format: str,
+    log_level: str,
     **settings: Any,
 ) -> None:
     """Receive messages from Segment; the help page says more."""
@@ -131,9 +133,7 @@ def serve(
             "--postback-secret and --segment-write-key go together: postbacks go to Segment"
         )
     modules = _with_extra()
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s"
-    )
+    log_to_stderr(log_format, log_level)
     with ExitStack() as stack:
         # Closed in this order: what comes, before that to which it goes.
         destination = stack.enter_context(
