@@ -22,7 +22,6 @@ from kochava_segment.mapping.timestamps import epoch_seconds
 from kochava_segment.options import Options
 from kochava_segment.request import MappingWarning
 
-_EMPTY: Mapping[str, Any] = {}
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -52,20 +51,12 @@ class Section:
     the wrong type.
     """
 
-    __slots__ = ("_key", "_parent", "notes", "values")
+    __slots__ = ("notes", "path", "values")
 
-    def __init__(
-        self, values: Mapping[str, Any], notes: Notes, parent: Section | None = None, key: str = ""
-    ) -> None:
+    def __init__(self, values: Mapping[str, Any], notes: Notes, path: str = "") -> None:
         self.values = values
         self.notes = notes
-        self._parent = parent
-        self._key = key
-
-    @property
-    def path(self) -> str:
-        """Where it stands in the message. Made when asked for: few messages have anything odd."""
-        return "" if self._parent is None else join(self._parent.path, self._key)
+        self.path = path
 
     def get(self, key: str) -> Any:
         """The raw value, None where there is none."""
@@ -75,11 +66,11 @@ class Section:
         """The object at `key`, an empty one where there is none."""
         value = self.values.get(key)
         if value is None:
-            value = _EMPTY
-        elif not isinstance(value, (dict, Mapping)):
+            return _NOTHING
+        if not isinstance(value, (dict, Mapping)):
             self._wrong(key, "must be an object")
-            value = _EMPTY
-        return Section(value, self.notes, self, key)
+            return _NOTHING
+        return Section(value, self.notes, f"{self.path}.{key}" if self.path else key)
 
     def text(self, key: str) -> str | None:
         """The string at `key`."""
@@ -128,6 +119,10 @@ class Section:
 
     def _wrong(self, key: str, detail: str) -> None:
         self.notes.problem(join(self.path, key), detail)
+
+
+# For all that a message does not have: where nothing stands, nothing can be wrong.
+_NOTHING = Section({}, Notes())
 
 
 class _BothSpellings(Mapping[str, Any]):
@@ -211,9 +206,9 @@ class Message:
 
     def _kochava_options(self) -> Section:
         value = self._integrations.get("Kochava")
-        has_options = value and isinstance(value, (dict, Mapping))
-        values = _BothSpellings(value) if has_options else _EMPTY
-        return Section(values, self.notes, self._integrations, "Kochava")
+        if not value or not isinstance(value, (dict, Mapping)):
+            return _NOTHING
+        return Section(_BothSpellings(value), self.notes, "integrations.Kochava")
 
     @property
     def user_id(self) -> str | None:
