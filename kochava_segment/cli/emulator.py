@@ -16,6 +16,7 @@ from kochava_segment.destination import KochavaDestination
 from kochava_segment.emulator import Complaint, Faults, KochavaEmulator
 from kochava_segment.errors import ConfigurationError
 from kochava_segment.options import Options
+from kochava_segment.printable import printable
 
 _HELP = """Run a local Kochava that checks what it is sent, and misbehaves when told to.
 
@@ -165,7 +166,7 @@ def _app_guids(options: Options) -> set[str] | None:
 
 def _say(complaint: Complaint) -> None:
     with suppress(OSError):  # nobody reads it any more: that is no reason not to answer
-        click.echo(str(complaint), err=True)
+        click.echo(printable(str(complaint)), err=True)
 
 
 def _why_not_started(error: OSError, port: int, log: Path | None) -> str:

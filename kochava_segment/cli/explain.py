@@ -39,5 +39,4 @@ def explain(load: Callable[..., KochavaDestination], file: str) -> None:
             for sentence in str(error).split("; "):
                 click.echo(f"  {sentence}")
             raise SystemExit(1) from None
-    # Through ASCII where need be: half a surrogate pair must not stop the terminal.
-    click.echo(str(explanation).encode("utf-8", "backslashreplace").decode())
+    click.echo(str(explanation))

@@ -17,6 +17,7 @@ from attrs import asdict
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from kochava_segment.delivery import outbox_changes, outbox_salvage
 from kochava_segment.delivery import outbox_inspection as inspection
@@ -24,6 +25,7 @@ from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_inspection import EntryFilter, OutboxStatus
 from kochava_segment.errors import OutboxError
 from kochava_segment.masking import masked, shown_entry
+from kochava_segment.printable import printable
 
 _REDRAWN_EVERY = 1.0  # seconds
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -173,7 +175,7 @@ def _drawn(found: OutboxStatus) -> Group:
     )
     facts.add_row("size", f"{found.used_bytes / 2**20:.1f} MB")
     for guid in found.paused:
-        facts.add_row("PAUSED", f"app {guid}: its credentials were refused")
+        facts.add_row("PAUSED", _cell(f"app {guid}: its credentials were refused"))
     table = Table()
     for column in ("state", "requests", "reason"):
         table.add_column(column, overflow="fold")
@@ -184,9 +186,9 @@ def _drawn(found: OutboxStatus) -> Group:
         ranked = sorted(found.reasons.items(), key=lambda item: -item[1])
         for (of, reason), number in ranked:
             if of == state:
-                table.add_row("", str(number), reason)
+                table.add_row("", str(number), _cell(reason))
     for (state, reason), number in found.purged.items():
-        table.add_row(f"{state}, forgotten", str(number), reason)
+        table.add_row(_cell(f"{state}, forgotten"), str(number), _cell(reason))
     return Group(facts, table)
 
 
@@ -212,11 +214,11 @@ def list_command(box: Outbox, *, which: EntryFilter, limit: int, as_json: bool) 
             str(entry.id),
             entry.state,
             entry.action,
-            entry.message_id or "",
+            _cell(entry.message_id or ""),
             str(entry.attempts),
             str(entry.status or ""),
             _age(time.time() - entry.queued_at),
-            entry.reason or "",
+            _cell(entry.reason or ""),
         )
     Console(highlight=False).print(table if found else "Nothing.")
     if len(found) == limit:
@@ -327,6 +329,11 @@ def vacuum(box: Outbox) -> None:
     """Give the space of deleted requests back to the disk."""
     before, after = box.file.vacuum()
     click.echo(f"{before / 2**20:.1f} MB before, {after / 2**20:.1f} MB now")
+
+
+def _cell(text: str) -> Text:
+    """Text for a table, of which rich would else obey what stands in brackets."""
+    return Text(printable(text))
 
 
 def _age(seconds: float) -> str:

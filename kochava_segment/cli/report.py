@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from kochava_segment.cli.messages import Entry
 from kochava_segment.outcome import Outcome, OutcomeKind
+from kochava_segment.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -139,7 +140,7 @@ class Report:
         self._failures += 1
         where = message_id if entry is None else _where(entry)
         if self._failures <= _SHOWN_FAILURES:
-            self._console.print(f"{where}: {outcome}: {reason}", markup=False)
+            self._console.print(printable(f"{where}: {outcome}: {reason}"), markup=False)
         elif self._failures == _SHOWN_FAILURES + 1:
             self._console.print("more failures are counted, and kept with --failed")
         if self._failed is not None and entry is not None:

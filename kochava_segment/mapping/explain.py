@@ -25,6 +25,7 @@ from kochava_segment.mapping.message import Message
 from kochava_segment.mapping.paths import join
 from kochava_segment.mapping.standard_events import KEYS_BY_NAME, RESERVED_KEYS, RawKey
 from kochava_segment.options import Options
+from kochava_segment.printable import printable
 from kochava_segment.request import KochavaRequest
 
 
@@ -89,7 +90,8 @@ class Explanation:
                 f"{warning.code}: {warning.field} {warning.detail}"
                 for warning in self.request.warnings
             ]
-        return "\n".join(lines)
+        # Names of properties come from strangers; values are written as Python does already.
+        return "\n".join(map(printable, lines))
 
 
 def explain(raw: Mapping[str, Any], options: Options) -> Explanation:
