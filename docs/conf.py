@@ -29,6 +29,8 @@ exclude_patterns = ["images"]
 templates_path: list[str] = []
 nitpicky = False  # annotations name types of other libraries, whose inventories are not fetched
 
+smartquotes = False  # they make dashes of options
+
 # As GitHub makes anchors of headings.
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline"]

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import reference  # beside this file
+import command_line  # beside this file
+import reference
 from attrs import NOTHING, Factory
 
 import kochava_segment
@@ -273,6 +274,8 @@ def _extras() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "command-line": command_line.details,
+    "commands": command_line.commands,
     "data-fields": _data_fields,
     "emulator-rules": rules_table,
     "error-tree": _error_tree,
