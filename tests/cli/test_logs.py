@@ -72,7 +72,7 @@ def test_the_receiver_logs_json(tmp_path):
         "kochava_client": "127.0.0.1",
         "kochava_reason": line["kochava_reason"],
     }
-    assert "signature" in line["kochava_reason"]
+    assert "X-Signature is wrong" in line["kochava_reason"]
 
 
 def test_other_formats_and_levels_are_refused(tmp_path):
