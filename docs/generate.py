@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import command_line  # beside this file
+import metrics_table
 import reference
 from attrs import NOTHING, Factory
 
@@ -281,6 +282,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "error-tree": _error_tree,
     "extras": _extras,
     "filters": _filters,
+    "metrics": metrics_table.metrics,
     "options-delivery": lambda: _options("delivery"),
     "options-mapping": lambda: _options("mapping"),
     "options-outbox": lambda: _options("outbox"),
