@@ -22,7 +22,7 @@ DIST = HERE / "dist"
 LOCKED = HERE / ".ci" / "locked"
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 EXTRAS = ("", "cli", "async", "fast", "metrics", "segment", "server", "cli,server", "beam")
-WITH_BEAM = "beam,cli,fast,test"
+WITH_BEAM = ("beam", "cli", "fast", "test")
 # Of the few that are no MIT, BSD, Apache or PSF licence, docs/licences.md says what follows.
 LICENCES = (
     *("MIT", "BSD", "Apache", "ISC", "PSF", "Python Software Foundation", "Unlicense"),
@@ -51,30 +51,37 @@ def wheel(extras: str = "") -> str:
 def dist(session: nox.Session) -> None:
     """Build twice, at two places and in unlike surroundings: the same bytes, with all that belongs there."""
     install(session, "build", "check-wheel-contents", "hatchling", "twine")
-    epoch = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True).strip()
-    places = [Path(session.create_tmp()) / name for name in ("one", "another/deeper")]
-    surroundings = [
-        {"TZ": "UTC", "LC_ALL": "C", "PYTHONHASHSEED": "1"},
-        {"TZ": "Asia/Kathmandu", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2"},
+    one, another = (Path(session.create_tmp()) / name for name in ("one", "another/deeper"))
+    builds = [
+        # The first wheel is built from the sdist, the second from the checkout.
+        (HERE, one, [], {"TZ": "UTC", "PYTHONHASHSEED": "1"}, 0o022),
+        (
+            one,
+            another,
+            ["--sdist", "--wheel"],
+            {"TZ": "Asia/Kathmandu", "PYTHONHASHSEED": "2"},
+            0o077,
+        ),
     ]
-    # The first wheel is built from the sdist, the second from the checkout.
-    for place, variables, kinds in zip(
-        places, surroundings, ([], ["--sdist", "--wheel"]), strict=True
-    ):
+    for source, place, kinds, variables, mask in builds:
         shutil.rmtree(place, ignore_errors=True)
-        session.run("git", "clone", "-q", str(HERE), str(place), external=True)
-        env = {**variables, "SOURCE_DATE_EPOCH": epoch}
-        before = os.umask(0o022 if not kinds else 0o077)
+        os.umask(mask)
+        session.run("git", "clone", "-q", str(source), str(place), external=True)
+        show = ("git", "-C", str(place), "log", "-1", "--format=%ct")
+        env = {
+            **variables,
+            "SOURCE_DATE_EPOCH": session.run(*show, external=True, silent=True).strip(),
+        }
         session.run("python", "-m", "build", "-q", "--no-isolation", *kinds, str(place), env=env)
-        os.umask(before)
-    one, another = (sorted((place / "dist").iterdir()) for place in places)
+    os.umask(0o022)
+    one, another = (sorted((place / "dist").iterdir()) for place in (one, another))
     for ours, theirs in zip(one, another, strict=True):
         if not filecmp.cmp(ours, theirs, shallow=False):
             session.error(f"{ours} and {theirs} differ")
     session.run("twine", "check", "--strict", *map(str, one))
     session.run("check-wheel-contents", *(str(path) for path in one if path.suffix == ".whl"))
     shutil.rmtree(DIST, ignore_errors=True)
-    shutil.copytree(places[0] / "dist", DIST)
+    shutil.copytree(one[0].parent, DIST)
 
 
 @nox.session
@@ -124,7 +131,7 @@ def lock(session: nox.Session) -> None:
     """Pin what .ci/run installs to the newest there is, with hashes; without --upgrade, only what has changed."""
     LOCKED.mkdir(exist_ok=True)
     everything = ["--extra=all", "--extra=test", *(f"--group={name}" for name in GROUPS)]
-    with_beam = [f"--extra={name}" for name in WITH_BEAM.split(",")]
+    with_beam = ["--group=installer", *(f"--extra={name}" for name in WITH_BEAM)]
     locks = {"ci": everything, "beam": with_beam, "installer": ["--group=installer"]}
     for name, what in locks.items():
         source = () if name == "installer" else ("pyproject.toml",)

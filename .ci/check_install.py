@@ -43,7 +43,7 @@ FILES = (
     "server/console/templates/base.html",
     "server/console/static/htmx.min.js",
 )
-LICENCES = ("LICENSE", "kochava_segment/server/console/static/htmx.LICENSE.txt")
+LICENCES = ("LICENSE", "licenses/htmx.txt")
 # What a bare installation brings: the three dependencies, and those of requests.
 BASE = {
     *("kochava-segment", "attrs", "requests", "typing-extensions"),
