@@ -182,9 +182,13 @@ class _BoundedResponse(HTTPResponse):
 
 
 class _Progress:
-    """Notes when bytes of a request may have left; a connection, TLS and proxy included, is none."""
+    """Notes when bytes of a request may have left; a connection, TLS and proxy included, is none.
+
+    Head and body leave together: one system call, one packet.
+    """
 
     sock: Any
+    _held: list[bytes] | None = None  # what is to leave, while the request is put together
 
     def connect(self) -> None:
         try:
@@ -192,7 +196,19 @@ class _Progress:
         finally:
             _progress.may_have_left = False
 
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._held = []
+        try:
+            super().request(*args, **kwargs)  # type: ignore[misc]
+            whole = b"".join(self._held)
+        finally:
+            self._held = None
+        self.send(whole)
+
     def send(self, data: Any) -> None:
+        if self._held is not None:
+            self._held.append(data)
+            return
         if self.sock is None:
             self.connect()
         _progress.may_have_left = True
@@ -216,8 +232,15 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
+    """An HTTPAdapter for few URLs: what it would find out for each request, it remembers.
+
+    All that is overridden is documented as being there to be overridden.
+    """
+
     def __init__(self, pool_size: int) -> None:
         super().__init__(pool_connections=4, pool_maxsize=pool_size, max_retries=0)
+        self._pools: dict[str, Any] = {}  # by URL, of which there is one for each action; so
+        self._targets: dict[str, str] = {}  # are what stands in the request's first line
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -227,3 +250,35 @@ class _Adapter(HTTPAdapter):
         manager = super().proxy_manager_for(*args, **kwargs)
         manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         return manager
+
+    def get_connection_with_tls_context(
+        self, request: Any, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        pool = self._pools.get(request.url)
+        if pool is None:
+            pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+            super().cert_verify(pool, request.url, verify, cert)  # type: ignore[no-untyped-call]
+            self._pools[request.url] = pool
+        return pool
+
+    def cert_verify(self, *_: Any) -> None:
+        """Done, when the pool was made."""
+
+    def close(self) -> None:
+        self._pools.clear()  # urllib3 closes the connections of those that nobody holds
+        super().close()
+
+    def request_url(self, request: Any, proxies: Any) -> str:
+        target = self._targets.get(request.url)
+        if target is None:
+            target = super().request_url(request, proxies)
+            self._targets[request.url] = target
+        return target
+
+    def build_response(self, req: Any, resp: Any) -> requests.Response:
+        """An answer without what nobody reads of it: no cookies, no encoding."""
+        response = requests.Response()
+        response.status_code, response.reason = resp.status, resp.reason
+        response.headers, response.raw, response.url = resp.headers, resp, req.url
+        response.request = req
+        return response
