@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import dedent
 from typing import Any
 
 from sybil import Example, Sybil
@@ -53,7 +54,8 @@ def _compare(example: Example) -> str | None:
     if not _ANNOUNCED.search(example.document.text, 0, example.start):
         return None
     shown = re.escape(example.parsed.strip()).replace("…", ".*")
-    if re.fullmatch(shown, example.namespace["printed"].strip(), re.DOTALL):
+    printed = dedent(example.namespace["printed"]).strip()  # as Sybil does with blocks
+    if re.fullmatch(shown, printed, re.DOTALL):
         return None
     return f"the page shows something else than what is printed:\n{example.namespace['printed']}"
 
