@@ -57,6 +57,7 @@ OPTIONAL = {
     "yarl": {"delivery"},  # aiohttp's own
     "pycurl": {"delivery"},
     "orjson": {"json_codec"},
+    "opentelemetry": {"delivery"},
 }
 BASE = {"attr", "attrs", "certifi", "requests", "typing_extensions", "urllib3"}  # some by requests
 

@@ -34,6 +34,7 @@ class AttemptEvent:
         elapsed: Seconds that it took.
         maybe_sent: No answer came, but the request may have been counted.
         app_guid: The App GUID that the request is for.
+        url: Where it was posted to.
     """
 
     message_id: str | None
@@ -44,6 +45,7 @@ class AttemptEvent:
     elapsed: float
     maybe_sent: bool = False
     app_guid: str | None = None
+    url: str = ""
 
 
 @frozen(kw_only=True)

@@ -462,23 +462,24 @@ class Relay:
             rest = self._held_back(work, stop)
             if rest is not None:
                 return _Worked(lane, attempts, rest)
-            attempt = self._post(leased.request)
+            attempt, url = self._post(leased.request)
             attempts.append((leased, attempt))
             self._concurrency.observe(attempt.elapsed, refused=attempt.verdict is Verdict.RETRY)
             self._learn_from(lane.app_guid, attempt)
             if self._hooks.hear_details:
-                self._tell_attempt(lane.app_guid, leased, attempt)
+                self._tell_attempt(lane.app_guid, leased, attempt, url)
             if attempt.verdict in (Verdict.RETRY, Verdict.CREDENTIALS):
                 break  # what comes after it in this lane has to wait for it
         return _Worked(lane, attempts)
 
-    def _post(self, request: KochavaRequest) -> Attempt:
+    def _post(self, request: KochavaRequest) -> tuple[Attempt, str]:
+        """Post a request to where it goes today; gives where that was as well."""
         try:
             prepared = self._prepare(request)
         except Exception as error:  # noqa: BLE001  # a worker that dies keeps its lane for good
             detail = f"could not be made ready to be sent: {type(error).__name__}"
-            return Attempt(verdict=Verdict.RETRY, detail=detail)
-        return make_attempt(self._transport, prepared, peer=self._peer)
+            return Attempt(verdict=Verdict.RETRY, detail=detail), request.url
+        return make_attempt(self._transport, prepared, peer=self._peer), prepared.url
 
     def _held_back(self, work: _Work, stop: threading.Event) -> float | None:
         """Wait for the turn to post; None when it has come, else seconds that the lane has to rest."""
@@ -509,7 +510,9 @@ class Relay:
 
     # Hooks.
 
-    def _tell_attempt(self, app_guid: str, leased: LeasedRequest, attempt: Attempt) -> None:
+    def _tell_attempt(
+        self, app_guid: str, leased: LeasedRequest, attempt: Attempt, url: str
+    ) -> None:
         self._hooks.attempt(
             AttemptEvent(
                 message_id=leased.request.message_id,
@@ -520,6 +523,7 @@ class Relay:
                 elapsed=attempt.elapsed,
                 maybe_sent=attempt.maybe_sent,
                 app_guid=app_guid,
+                url=url,
             )
         )
 

@@ -169,6 +169,7 @@ class DeliverySteps:
                 elapsed=attempt.elapsed,
                 maybe_sent=attempt.maybe_sent,
                 app_guid=run.app,
+                url=run.request.url,
             )
         )
 
