@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import distribution, distributions
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -57,7 +56,7 @@ class Part(NamedTuple):
     """What an extra is for."""
 
     needs: tuple[str, ...]
-    """The modules that it brings."""
+    """The distributions that it brings."""
     use: Callable[[Path], object]
     """Uses it, in a directory of its own; raises or exits with a text if that cannot be done."""
     named: str
@@ -93,7 +92,7 @@ def use_base(_: Path) -> None:
 def use_command_line(directory: Path) -> None:
     """Map a message, with an option from a TOML file."""
     config = directory / "kochava.toml"
-    config.write_text(f'[kochava_segment]\napp_guid = "{APP}"\n', encoding="utf-8")
+    config.write_text(f'app_guid = "{APP}"\n', encoding="utf-8")
     assert APP in command("map", "--config", str(config), directory=directory, given=MESSAGE)
 
 
@@ -124,14 +123,36 @@ def use_libcurl(_: Path) -> None:
 
 def use_prometheus(_: Path) -> None:
     """Count a delivery."""
-    from prometheus_client import CollectorRegistry, generate_latest
-
     from kochava_segment.delivery.prometheus import PrometheusHook
 
-    hook = PrometheusHook(CollectorRegistry(), [APP])
+    hook = PrometheusHook(app_guids=[APP])
+    from prometheus_client import generate_latest  # after ours, which says what it lacks
+
     with KochavaDestination(APP, hooks=[hook], transport=DryRunTransport()) as destination:
         destination.send(MESSAGE)
     assert b'outcome="accepted"} 1.0' in generate_latest(hook.registry)
+
+
+def use_opentelemetry(_: Path) -> None:
+    """Make a span of an attempt, for whatever provider there is."""
+    from kochava_segment.delivery.opentelemetry import OpenTelemetryHook
+
+    spans: list[str] = []
+    from opentelemetry import trace  # after ours, which says what it lacks
+
+    class Tracer(trace.NoOpTracer):
+        def start_span(self, name: str, *arguments: Any, **more: Any) -> trace.Span:
+            spans.append(name)
+            return super().start_span(name, *arguments, **more)
+
+    class Provider(trace.NoOpTracerProvider):
+        def get_tracer(self, *_: Any, **__: Any) -> trace.Tracer:
+            return Tracer()
+
+    hook = OpenTelemetryHook(Provider())
+    with KochavaDestination(APP, hooks=[hook], transport=DryRunTransport()) as destination:
+        destination.send(MESSAGE)
+    assert spans == ["POST"], spans
 
 
 @contextmanager
@@ -206,12 +227,12 @@ def served(app: Any) -> Iterator[str]:
 
 def use_pipeline(directory: Path) -> None:
     """Map an archive with a pipeline of Apache Beam."""
-    import apache_beam
-
     from kochava_segment.beam import ReadFromSegmentArchive, WriteToKochava
 
     archive = directory / "archive.jsonl"
     archive.write_text(json.dumps(MESSAGE) + "\n", encoding="utf-8")
+    import apache_beam  # after ours, which says what it lacks
+
     with KochavaEmulator() as kochava:
         with apache_beam.Pipeline("FnApiRunner") as pipeline:
             read = pipeline | ReadFromSegmentArchive(str(archive))
@@ -230,13 +251,18 @@ def wait_for(condition: Callable[[], object]) -> None:
 PARTS = {
     "cli": Part(("click", "rich"), use_command_line, "kochava-segment[cli]"),
     "async": Part(("aiohttp",), use_asyncio, "kochava-segment[async]"),
-    "fast": Part(("pycurl", "orjson"), use_libcurl, "kochava-segment[fast]"),
-    "metrics": Part(("prometheus_client",), use_prometheus, "kochava-segment[metrics]"),
-    "segment": Part(("segment",), use_tracking, "kochava-segment[segment]"),
-    "server": Part(
-        ("starlette", "uvicorn", "httptools", "jinja2"), use_receiver, "kochava-segment[server]"
+    "fast": Part(("orjson", "pycurl"), use_libcurl, "kochava-segment[fast]"),
+    "metrics": Part(("prometheus-client",), use_prometheus, "kochava-segment[metrics]"),
+    "opentelemetry": Part(
+        ("opentelemetry-api",), use_opentelemetry, "kochava-segment[opentelemetry]"
     ),
-    "beam": Part(("apache_beam",), use_pipeline, "kochava-segment[beam]"),
+    "segment": Part(("segment-analytics-python",), use_tracking, "kochava-segment[segment]"),
+    "server": Part(
+        ("httptools", "jinja2", "prometheus-client", "starlette", "uvicorn"),
+        use_receiver,
+        "kochava-segment[server]",
+    ),
+    "beam": Part(("apache-beam",), use_pipeline, "kochava-segment[beam]"),
 }
 
 
@@ -261,9 +287,9 @@ COMMANDS = (
 )
 
 
-def installed(part: Part) -> bool:
-    """Whether everything is there that an extra brings."""
-    return all(find_spec(module) for module in part.needs)
+def distributions_here() -> set[str]:
+    """The names of what is installed."""
+    return {item.name.lower().replace("_", "-") for item in distributions()}
 
 
 def complaint(use: Callable[[Path], object], directory: Path) -> str:
@@ -293,11 +319,12 @@ def check_extras(wanted: set[str], directory: Path) -> set[str]:
     """Use what is there; what is not must say so. Gives the extras that could be used."""
     extras = set(distribution("kochava-segment").metadata.get_all("Provides-Extra") or ())
     assert extras == {*PARTS, "all", "test"}, f"not all are tried: {extras ^ set(PARTS)}"
+    here = distributions_here()
     usable = set()
     for name, part in PARTS.items():
         own = directory / name
         own.mkdir()
-        if installed(part):
+        if here.issuperset(part.needs):
             part.use(own)
             usable.add(name)
         else:
@@ -317,9 +344,9 @@ def check_commands(usable: set[str], directory: Path) -> None:
 
 def main() -> None:
     """Fail with the first thing that is wrong."""
-    wanted = set(sys.argv[1].split(",")) if len(sys.argv) > 1 else set()
+    wanted = set(filter(None, "".join(sys.argv[1:]).split(",")))
     check_contents()
-    found = {item.name.lower().replace("_", "-") for item in distributions()}
+    found = distributions_here()
     assert wanted or found <= BASE, f"a bare installation brings {found - BASE} along"
     with TemporaryDirectory() as name:
         directory = Path(name)
