@@ -48,6 +48,18 @@ def test_a_program_sends_and_says_so(environment, name, printed):
     assert len(environment.accepted) == 1
 
 
+def test_traces_and_metrics_are_printed(environment):
+    script = EXAMPLES / "opentelemetry_traces.py"
+    result = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert len(environment.accepted) == 1
+    assert f'"url.full": "{environment.url}/track/json"' in result.stdout
+    assert '"parent_id": "0x' in result.stdout
+    assert '"kochava_segment.app": "koexample-app-guid"' in result.stdout
+    assert '"name": "kochava_segment.deliveries"' in result.stdout
+
+
 @pytest.mark.parametrize(
     ("faults", "settled", "told"),
     [
