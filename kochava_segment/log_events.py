@@ -14,6 +14,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from kochava_segment.printable import printable
+
 PREFIX = "kochava_"
 """What the names of all fields begin with."""
 
@@ -26,8 +28,8 @@ FIELDS = {
     "client": "The address that an HTTP request came from; behind a proxy, the proxy's.",
     "count": "How many messages or requests it is about.",
     "elapsed": "Seconds that it took.",
-    "endpoint": "Where an HTTP request went: `segment`, `postback`, `healthz`, `readyz`, `metrics`, or "
-    "`elsewhere`.",
+    "endpoint": "Where an HTTP request went: `segment`, `postback`, `healthz`, `readyz`, `metrics`, "
+    "`console`, or `elsewhere`.",
     "hook": "The class of a hook.",
     "message_id": "The Segment message's `messageId`.",
     "options": "The options that are to be mended.",
@@ -83,7 +85,12 @@ class LogEvent:
         if logger.isEnabledFor(self.level):
             extra = {f"{PREFIX}{name}": value for name, value in fields.items()}
             extra[f"{PREFIX}event"] = self.name
-            values = (fields,) if fields else ()
+            # In the sentence nothing of strangers may begin a line; fields are data, whatever they hold.
+            shown = {
+                name: printable(value) if isinstance(value, str) else value
+                for name, value in fields.items()
+            }
+            values = (shown,) if shown else ()
             logger.log(self.level, self.text, *values, extra=extra, stacklevel=2)
 
 
@@ -266,6 +273,14 @@ REFUSED = LogEvent(
     text="%(endpoint)s: %(status)d to %(client)s: %(reason)s",
     meaning="A request was not taken, or messages in it were not. 401 is a wrong secret or somebody else; "
     "503 means that Segment will try again.",
+)
+BROKEN = LogEvent(
+    name="broken",
+    logger="server",
+    level=logging.ERROR,
+    text="%(endpoint)s: %(status)d to %(client)s: %(reason)s",
+    meaning="A bug, here or in a library: please report the line, which has no content of the request. "
+    "Segment sends the message again.",
 )
 WRONG_TOKEN = LogEvent(
     name="wrong_token",

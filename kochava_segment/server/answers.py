@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from kochava_segment.errors import ConfigurationError, InvalidEventPayload, Problem
-from kochava_segment.log_events import REFUSED
+from kochava_segment.log_events import BROKEN, REFUSED
 from kochava_segment.outcome import Outcome, OutcomeKind
 
 _STATUS = {
@@ -24,6 +26,7 @@ _STATUS = {
 _BAD = (OutcomeKind.INVALID, OutcomeKind.UNSUPPORTED)
 _TAKEN = (OutcomeKind.QUEUED, OutcomeKind.DUPLICATE)
 _MOST_PROBLEMS = 20
+_MOST_FRAMES = 8
 
 
 class Refusal(Exception):  # it ends in an answer, not in a traceback
@@ -106,6 +109,24 @@ def log_refusal(request: Request, endpoint: str, status: int, detail: str) -> No
     """
     client = request.client.host if request.client else "unknown"
     REFUSED.log(endpoint=endpoint, status=status, client=client, reason=detail)
+
+
+def answer_failure(request: Request, endpoint: str, error: Exception) -> Response:
+    """The answer where something failed that nobody expected; it is logged without what it says.
+
+    Such errors quote what they stumbled over: `could not convert string to float: '...'`.
+
+    Args:
+        request: Where it came from.
+        endpoint: Where it went.
+        error: What was raised.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-_MOST_FRAMES:]
+    places = " < ".join(f"{PurePath(one.filename).name}:{one.lineno}" for one in reversed(frames))
+    client = request.client.host if request.client else "unknown"
+    reason = f"{type(error).__name__} at {places}"
+    BROKEN.log(endpoint=endpoint, status=500, client=client, reason=reason)
+    return Refusal(500, "something broke here; the log says where").answer()
 
 
 def refused_in_words(outcomes: Sequence[Outcome]) -> str:

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, Problem
 from kochava_segment.segment.tracking import SegmentTracking
-from kochava_segment.server.answers import Refusal, log_refusal
+from kochava_segment.server.answers import Refusal, answer_failure, log_refusal
 from kochava_segment.server.group_commit import GroupCommit
 from kochava_segment.server.health import Health
 from kochava_segment.server.metrics import Metrics
@@ -145,6 +145,8 @@ def _answering(name: str, endpoint: Endpoint, metrics: Metrics) -> Endpoint:
         except Refusal as refusal:
             response = refusal.answer()
             log_refusal(request, name, refusal.status, refusal.detail)
+        except Exception as error:  # noqa: BLE001  # the server would log it with what it quotes
+            response = answer_failure(request, name, error)
         metrics.answered(name, response.status_code, time.perf_counter() - began)
         return response
 

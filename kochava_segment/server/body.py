@@ -123,6 +123,11 @@ async def _read(request: Request, inflate: Any, limit: int, room: _Room | None) 
             if room is not None and more > 0:
                 room.take(more)
                 taken += more
+    except BaseException:
+        # The error keeps this frame, until the garbage is collected; not all that it holds as well.
+        sent.clear()
+        content.clear()
+        raise
     finally:
         if room is not None:
             room.give_back(taken)

@@ -61,7 +61,7 @@ class SegmentReceiver:
         trusted = self._has_token(request)
         signature = request.headers.get("x-signature")
         if not trusted and (self._secret is None or signature is None):
-            self._refuse_unless_open()
+            self._refuse_unless_open(request)
         check_content_type(request, "application/json")
         body = await read_body(request, trusted=trusted)
         self._check_signature(body, signature, trusted=trusted)
@@ -93,11 +93,14 @@ class SegmentReceiver:
             raise _unauthorised("the bearer token is wrong")
         return True
 
-    def _refuse_unless_open(self) -> None:
+    def _refuse_unless_open(self, request: Request) -> None:
         if self._secret is not None:
             raise _unauthorised("X-Signature is missing: set the shared secret in Segment")
         if self._token is not None:
             raise _unauthorised("Authorization is missing: set it to the bearer token in Segment")
+        if "origin" in request.headers:
+            # A page whose name was made to mean this machine (DNS rebinding) is let in by browsers.
+            raise Refusal(403, "a web page sent this; without a secret none may")
 
     def _check_signature(self, body: Body, signature: str | None, *, trusted: bool) -> None:
         if self._secret is None:

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from kochava_segment.errors import OutboxError
 from kochava_segment.log_events import CONSOLE_USED, WRONG_TOKEN
-from kochava_segment.server.answers import Refusal
+from kochava_segment.server.answers import Refusal, answer_failure
 from kochava_segment.server.console.forms import Form, parse_form, read_form
 from kochava_segment.server.console.pages import Pages, guarded
 from kochava_segment.server.console.sessions import LASTS, Session, Sessions
@@ -105,6 +105,8 @@ class Guard:
                 response.headers.update(refusal.headers)
             except OutboxError as error:
                 response = self._error(request, 503, str(error))
+            except Exception as error:  # noqa: BLE001  # the server would log it with what it quotes
+                response = answer_failure(request, "console", error)
             return guarded(response)
 
         return answer
@@ -117,6 +119,8 @@ class Guard:
         """Take the token."""
         origin = _check_origin(request)
         client = _client(request)
+        form = await read_form(request)
+        # Behind the form: tokens that come at the same time are counted one after the other.
         seconds = self._sessions.seconds_to_wait(client)
         if seconds:
             response = self._login_page(
@@ -124,7 +128,6 @@ class Guard:
             )
             response.headers["Retry-After"] = str(seconds)
             return response
-        form = await read_form(request)
         number = self._sessions.log_in(form.get("token").strip(), client)
         if number is None:
             WRONG_TOKEN.log(client=client)
@@ -174,7 +177,10 @@ def _check_origin(request: Request) -> str:
 
     The host alone is compared: behind a proxy that speaks TLS, we do not know our own scheme.
     """
-    origin = urlsplit(request.headers.get("origin", ""))
+    try:
+        origin = urlsplit(request.headers.get("origin", ""))
+    except ValueError:  # of an IPv6 address that is none
+        origin = urlsplit("")
     if not origin.netloc or origin.netloc.lower() != request.headers.get("host", "").lower():
         raise Refusal(
             403,
