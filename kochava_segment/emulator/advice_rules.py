@@ -23,14 +23,6 @@ from kochava_segment.emulator.rule import (
 _ADVERTISING_IDS = ("idfa", "adid")
 _MAX_KEYS = 16
 
-_ROOT_KEYS = frozenset("action kochava_app_id app_ver kochava_device_id data".split())
-_DATA_KEYS = frozenset(
-    "device_ids usertime event_name event_data currency origination_ip device_ua device_ver "
-    "app_version app_tracking_transparency device_limit_tracking gdpr_privacy_consent "
-    "ad_services_token iad_attribution_details".split()
-)
-_EVENT_KEYS = ("event_name", "event_data", "currency")
-
 _STANDARD_NAMES = (
     "Achievement",
     "Ad Click",
@@ -76,19 +68,6 @@ _RAW_KEYS = {
     ),
     "payload": (lambda value: isinstance(value, dict), "should be an object"),
 }
-
-
-def _unknown_fields(sent: Sent) -> Iterator[Finding]:
-    if not _ROOT_KEYS.issuperset(sent.payload):
-        for key in sent.payload.keys() - _ROOT_KEYS:
-            yield key, "is no field of Kochava's: is it misspelt, or meant for data?"
-    # An update is told by a rule of its own what its data may have.
-    if sent.payload.get("action") != "update" and not _DATA_KEYS.issuperset(sent.data):
-        for key in sent.data.keys() - _DATA_KEYS:
-            yield (
-                f"data.{key}",
-                "is no field of Kochava's: is it misspelt, or meant for event_data?",
-            )
 
 
 def _no_device_id(sent: Sent) -> Iterator[Finding]:
@@ -148,12 +127,6 @@ def _no_ip(sent: Sent) -> Iterator[Finding]:
         yield "data.origination_ip", "should be there: the articles call it required"
 
 
-def _event_fields_on_install(sent: Sent) -> Iterator[Finding]:
-    for key in _EVENT_KEYS:
-        if key in sent.data:
-            yield f"data.{key}", "should be on events only"
-
-
 def _event_spelling(sent: Sent) -> Iterator[Finding]:
     name = sent.data.get("event_name")
     if isinstance(name, str):
@@ -181,7 +154,8 @@ ADVICE_RULES = (
         TRACK,
         "Fields outside `event_data` should be ones that Kochava's articles have",
         EVENT_SETUP,
-        _unknown_fields,
+        fields=("*",),
+        must="is no field of Kochava's: is it misspelt, or meant for event_data?",
     ),
     Rule(
         "no-device-id",
@@ -246,7 +220,8 @@ ADVICE_RULES = (
         INSTALL,
         "`event_name`, `event_data` and `currency` should be on events only",
         INSTALL_SETUP,
-        _event_fields_on_install,
+        fields=("data.event_name", "data.event_data", "data.currency"),
+        must="should be on events only",
     ),
     Rule(
         "event-spelling",

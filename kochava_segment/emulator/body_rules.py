@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from kochava_segment.emulator.data_rules import is_text
 from kochava_segment.emulator.rule import (
     ALL,
     IDENTITY_LINK,
@@ -17,7 +16,6 @@ from kochava_segment.emulator.rule import (
     Sent,
 )
 
-_LINK_KEYS = frozenset({"kochava_app_id", "device_id", "data"})
 _EMAIL = re.compile(r"\s*[^@\s]+@[^@\s]+\.[^@\s]+\s*")
 _LONGEST_EMAIL = 320  # characters; the pattern takes its time over long ones that almost match
 
@@ -26,40 +24,12 @@ _JSON_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _SPACE = re.compile(rb"\s")
 
 
-def _app_id(sent: Sent) -> Iterator[Finding]:
-    if not is_text(sent.payload.get("kochava_app_id")):
-        yield "kochava_app_id", "must be a string that is not blank"
-
-
-def _object_of_text(payload: Mapping[str, Any], key: str) -> Iterator[Finding]:
-    value = payload.get(key)
-    if not isinstance(value, dict) or not value:
-        yield key, "must be an object that is not empty"
-        return
-    for name, item in value.items():
-        if not is_text(item):
-            yield f"{key}.{name}", "must be a string that is not blank"
-
-
-def _device_id(sent: Sent) -> Iterator[Finding]:
-    yield from _object_of_text(sent.payload, "device_id")
-
-
-def _identities(sent: Sent) -> Iterator[Finding]:
-    yield from _object_of_text(sent.payload, "data")
-
-
 def _plain_identities(sent: Sent) -> Iterator[Finding]:
     for name, value in sent.data.items():
         if not isinstance(value, str) or len(value) > _LONGEST_EMAIL:
             continue
         if _EMAIL.fullmatch(value):
             yield f"data.{name}", "should be hashed: Kochava asks not to be sent e-mail addresses"
-
-
-def _unknown_link_fields(sent: Sent) -> Iterator[Finding]:
-    for key in sent.payload.keys() - _LINK_KEYS:
-        yield key, "is no field of an IdentityLink"
 
 
 def _unescaped_slash(sent: Sent) -> Iterator[Finding]:
@@ -105,7 +75,7 @@ BODY_RULES = (
         LINK,
         "`kochava_app_id` must be a string that is not blank",
         IDENTITY_LINK,
-        _app_id,
+        fields=("kochava_app_id",),
     ),
     Rule(
         "bad-link-device-id",
@@ -113,7 +83,7 @@ BODY_RULES = (
         LINK,
         "`device_id` (no s) must be an object of strings; neither it nor they may be empty",
         IDENTITY_LINK,
-        _device_id,
+        fields=("device_id",),
     ),
     Rule(
         "bad-identities",
@@ -121,7 +91,7 @@ BODY_RULES = (
         LINK,
         "`data` must be an object of strings; neither it nor they may be empty",
         IDENTITY_LINK,
-        _identities,
+        fields=("data",),
     ),
     Rule(
         "plain-identity",
@@ -137,7 +107,8 @@ BODY_RULES = (
         LINK,
         "There should be no fields beside `kochava_app_id`, `device_id` and `data`",
         IDENTITY_LINK,
-        _unknown_link_fields,
+        fields=("*",),
+        must="is no field of an IdentityLink",
     ),
     _signed("signed-slash", r"should have `/` written `\/`", _unescaped_slash),
     _signed("signed-not-ascii", r"should have `\uXXXX` for characters outside ASCII", _not_ascii),

@@ -13,20 +13,29 @@ from kochava_segment.emulator.rule import (
     ALL,
     APPLIES_TO,
     DELETION,
+    EVENT,
     LINK,
     TRACK,
     Complaint,
     Rule,
     Sent,
 )
+from kochava_segment.emulator.schema_rules import SchemaRules
 
 RULES: tuple[Rule, ...] = (*HTTP_RULES, *DATA_RULES, *ADVICE_RULES, *BODY_RULES, *DELETION_RULES)
 
 (IDENTITY_LINK_KIND,) = LINK
 (DELETION_KIND,) = DELETION
 
+# Complaints come in this order, whoever found them.
+_ORDER = {rule.code: place for place, rule in enumerate(RULES)}
 _RULES_OF: Mapping[str, tuple[Rule, ...]] = {
     kind: tuple(rule for rule in RULES if kind in rule.applies_to) for kind in (*ALL, *DELETION)
+}
+_OF_THE_SCHEMA = {kind: SchemaRules(kind, rules) for kind, rules in _RULES_OF.items()}
+_FINDERS = {
+    kind: tuple((rule, rule.find) for rule in rules if rule.find is not None)
+    for kind, rules in _RULES_OF.items()
 }
 
 
@@ -40,10 +49,12 @@ def check(sent: Sent, kind: str | None = None) -> tuple[Complaint, ...]:
     """
     if kind is None:
         action = sent.payload.get("action")
-        kind = action if isinstance(action, str) and action in TRACK else "unknown"
-    return tuple(
-        rule.complaint(path, detail) for rule in _RULES_OF[kind] for path, detail in rule.find(sent)
-    )
+        # With an unknown action it is most likely an event.
+        kind = action if isinstance(action, str) and action in TRACK else EVENT[0]
+    broken = [(rule, finding) for rule, find in _FINDERS[kind] for finding in find(sent)]
+    broken += _OF_THE_SCHEMA[kind].broken(sent.payload)
+    broken.sort(key=lambda found: _ORDER[found[0].code])
+    return tuple(rule.complaint(path, detail) for rule, (path, detail) in broken)
 
 
 def rules_table() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kochava_segment.emulator.data_rules import is_text
 from kochava_segment.emulator.rule import DATA_SUBJECT, DELETION, Finding, Rule, Sent
 
 DELETION_PATH = re.compile(r"/accounts/[0-9]+(/apps/[0-9]+)?/privacy/scrub")
@@ -15,22 +14,6 @@ def _key(sent: Sent) -> Iterator[Finding]:
     named = {name.casefold(): value for name, value in sent.headers.items()}
     if not named.get("authentication-key", "").strip():
         yield "headers.Authentication-Key", "is missing"
-
-
-def _ids(sent: Sent) -> Iterator[Finding]:
-    ids = sent.payload.get("device_ids")
-    if not isinstance(ids, list) or not ids:
-        yield "device_ids", "must be a list that is not empty"
-        return
-    for index, item in enumerate(ids):
-        for name in ("id_type", "id_value"):
-            if not is_text(item.get(name) if isinstance(item, dict) else None):
-                yield f"device_ids[{index}].{name}", "must be a string that is not blank"
-
-
-def _unknown_fields(sent: Sent) -> Iterator[Finding]:
-    for key in sent.payload.keys() - {"device_ids"}:
-        yield key, "is no field of a data subject request"
 
 
 NO_KEY = Rule(
@@ -49,7 +32,7 @@ DELETION_RULES = (
         DELETION,
         "`device_ids` must be a list of objects with `id_type` and `id_value`, and not empty",
         DATA_SUBJECT,
-        _ids,
+        fields=("device_ids",),
     ),
     Rule(
         "unknown-deletion-field",
@@ -57,6 +40,7 @@ DELETION_RULES = (
         DELETION,
         "There should be no fields beside `device_ids`",
         DATA_SUBJECT,
-        _unknown_fields,
+        fields=("*",),
+        must="is no field of a data subject request",
     ),
 )

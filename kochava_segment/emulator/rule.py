@@ -28,7 +28,7 @@ EVENT = ("event",)
 INSTALL = ("install",)
 UPDATE = ("update",)
 DEVICE = ("event", "install")
-TRACK = ("event", "install", "update", "unknown")
+TRACK = ("event", "install", "update")
 LINK = ("identity link",)
 DELETION = ("deletion",)
 ALL = (*TRACK, *LINK)
@@ -104,10 +104,6 @@ def _object(parent: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _found_elsewhere(_: Sent) -> Iterable[Finding]:
-    return ()
-
-
 @frozen
 class Rule:
     """One thing that Kochava's documents ask of a request.
@@ -118,7 +114,10 @@ class Rule:
         applies_to: The kinds of requests that it is about: a key of `APPLIES_TO`.
         checks: What must hold, in Markdown.
         source: The article that says so.
-        find: Gives where a request breaks it. Rules of HTTP are looked after where HTTP is.
+        find: Gives where a request breaks it. None where HTTP is looked after, or the schema.
+        fields: The fields whose shape it is about; the schema says what that is. `FIELD KEYWORD` is
+            one keyword of the schema there, `FIELD.*` and `*` are fields that the schema does not have.
+        must: What must be otherwise, where the schema's own words do not say it best.
     """
 
     code: str
@@ -126,7 +125,9 @@ class Rule:
     applies_to: tuple[str, ...]
     checks: str
     source: str
-    find: Callable[[Sent], Iterable[Finding]] = _found_elsewhere
+    find: Callable[[Sent], Iterable[Finding]] | None = None
+    fields: tuple[str, ...] = ()
+    must: str = ""
 
     def complaint(self, path: str, detail: str) -> Complaint:
         """The complaint about a request that breaks this rule."""

@@ -9,36 +9,11 @@ from hypothesis import strategies as st
 
 from kochava_segment.emulator import KochavaEmulator
 from kochava_segment.emulator.checks import RULES
-from tests.emulator.requests import HEADERS, LINK, TRACK, payload
+from tests.emulator.requests import HEADERS, LINK, TRACK
+from tests.emulator.spoilt import ANY, spoilt
 
-_NAMES = st.sampled_from(
-    "action kochava_app_id kochava_device_id data device_id device_ids usertime event_name "
-    "event_data app_tracking_transparency gdpr_privacy_consent iad_attribution_details Version3.1 "
-    "idfa price source currency".split()
-) | st.text(max_size=4)
-_ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=4),
-    max_leaves=12,
-)
-_KINDS = st.sampled_from(["event", "install", "update", "link"])
-
-
-@st.composite
-def _spoilt(draw):
-    """A good payload in which something is replaced by anything."""
-    message = payload(draw(_KINDS))
-    inner = message
-    while True:
-        name = draw(st.sampled_from(sorted(inner)) | _NAMES)
-        if isinstance(inner.get(name), dict) and inner[name] and draw(st.booleans()):
-            inner = inner[name]
-            continue
-        inner[name] = draw(_ANY)
-        return message
-
-
-_SENT = st.binary(max_size=60) | (_ANY | _spoilt()).map(lambda value: json.dumps(value).encode())
+KINDS = ["event", "install", "update", "link"]
+_SENT = st.binary(max_size=60) | (ANY | spoilt(KINDS)).map(lambda value: json.dumps(value).encode())
 _PATHS = st.sampled_from([TRACK, LINK, "/", TRACK + "?a=b"])
 _CODES = {rule.code for rule in RULES}
 

@@ -63,7 +63,7 @@ CASES = [
     ("bad-iad-attribution", "install", "data.iad_attribution_details.Version3.1.iad-org-id",
      {"data__iad_attribution_details": {"Version3.1": {"iad-org-id": 7}}},
      {"data__iad_attribution_details": {"Version3.1": {"iad-org-id": "7"}}}),
-    ("bad-iad-attribution", "install", "data.iad_attribution_details",
+    ("bad-iad-attribution", "install", "data.iad_attribution_details.Version3.1",
      {"data__iad_attribution_details": {"iad-org-id": "7"}}, {}),
     ("bad-update", "update", "kochava_device_id", {"kochava_device_id": ""}, {}),
     ("bad-update", "update", "data.idfa", {"data__idfa": ""}, {}),
@@ -144,7 +144,7 @@ def test_a_rule_is_broken_there_and_only_there(code, kind, path, breaks, keeps):
         ({"idfa": IDFA}, "device_ids"),
         ([{"id_type": "idfa"}], "device_ids[0].id_value"),
         ([{"id_type": " ", "id_value": IDFA}], "device_ids[0].id_type"),
-        ([{"id_type": "idfa", "id_value": IDFA}, IDFV], "device_ids[1].id_value"),
+        ([{"id_type": "idfa", "id_value": IDFA}, IDFV], "device_ids[1]"),
     ],
 )
 def test_the_ids_of_a_data_subject_request(ids, path):

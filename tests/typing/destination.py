@@ -34,11 +34,11 @@ assert_type(KochavaDestination.from_env(screens="off"), KochavaDestination)
 assert_type(KochavaDestination.from_config("kochava.toml", max_rate=1), KochavaDestination)
 
 # What is wrong is found before it runs.
-KochavaDestination("koexample-app-guid", screens="all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+KochavaDestination("koexample-app-guid", screens="all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]
 KochavaDestination("koexample-app-guid", max_rates=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-KochavaDestination("koexample-app-guid", timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-KochavaDestination("koexample-app-guid", transport=object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-kochava.send(b"{}")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+KochavaDestination("koexample-app-guid", timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]
+KochavaDestination("koexample-app-guid", transport=object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]
+kochava.send(b"{}")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]
 
 message: dict[str, Any] = {"type": "track", "event": "Level Complete"}
 frozen: Mapping[str, Any] = MappingProxyType(message)
@@ -58,7 +58,7 @@ assert_type(request.payload, dict[str, Any])
 assert_type(request.message_id, str | None)
 assert_type(request.warnings, tuple[MappingWarning, ...])
 assert_type(request.warnings[0].code, str)
-request.body = b""  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+request.body = b""  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]  # ty: ignore[invalid-assignment]
 
 receipt = kochava.send(request)
 assert_type(receipt, Receipt)

@@ -72,7 +72,7 @@ transports: list[Transport] = [
 ]
 hooks: list[DeliveryHook] = [LoggingHook(), Sentence()]
 KochavaDestination("koexample-app-guid", transport=transports[0], hooks=hooks)
-KochavaDestination("koexample-app-guid", hooks=[Half()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+KochavaDestination("koexample-app-guid", hooks=[Half()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]
 assert_type(RecordingTransport().requests, tuple[KochavaRequest, ...])
 
 
