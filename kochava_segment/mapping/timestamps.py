@@ -56,23 +56,14 @@ def _from_iso_8601(text: str) -> int | None:
     if match is None:
         return None
     day, hour, minute, second, sign, offset_hours, offset_minutes = match.groups(default="0")
+    midnight = _midnight(day)
+    minutes = _minutes(hour, minute)
+    offset = 0 if sign == "0" else _minutes(offset_hours, offset_minutes)
     # A leap second is the last second of its minute to everyone but clocks.
-    time = _within_a_day(hour, minute, "59" if second == "60" else second)
-    offset = _within_a_day(offset_hours, offset_minutes, "0")
-    try:
-        midnight = _midnight(day.replace("-", ""))
-    except ValueError:
+    seconds = 59 if second == "60" else int(second)
+    if midnight is None or minutes is None or offset is None or seconds > 59:
         return None
-    if time is None or offset is None:
-        return None
-    return midnight + time + (offset if sign == "-" else -offset)
-
-
-def _within_a_day(hours: str, minutes: str, seconds: str) -> int | None:
-    hour, minute, second = int(hours), int(minutes), int(seconds)
-    if hour > 23 or minute > 59 or second > 59:
-        return None
-    return hour * 3600 + minute * 60 + second
+    return midnight + (minutes + (offset if sign == "-" else -offset)) * 60 + seconds
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -80,6 +71,17 @@ _SECOND = timedelta(seconds=1)
 
 
 @lru_cache(maxsize=64)  # Nearly all messages are of a few days.
-def _midnight(day: str) -> int:
-    year, month, day_of_month = int(day[:4]), int(day[4:6]), int(day[6:])
-    return (datetime(year, month, day_of_month, tzinfo=timezone.utc) - _EPOCH) // _SECOND
+def _midnight(day: str) -> int | None:
+    digits = day.replace("-", "")
+    year, month, day_of_month = int(digits[:4]), int(digits[4:6]), int(digits[6:])
+    try:
+        midnight = datetime(year, month, day_of_month, tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    return (midnight - _EPOCH) // _SECOND
+
+
+@lru_cache(maxsize=24 * 60)
+def _minutes(hours: str, minutes: str) -> int | None:
+    hour, minute = int(hours), int(minutes)
+    return None if hour > 23 or minute > 59 else hour * 60 + minute
