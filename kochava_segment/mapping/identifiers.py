@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 
 from kochava_segment.errors import ConfigurationError, Problem
 from kochava_segment.mapping.message import Message, is_unicode
@@ -24,6 +24,8 @@ _USER_AGENT_MARKS = (
     *((mark, ANDROID) for mark in ("android", "dalvik")),
 )
 _APP_GUIDS_KEYS = {APPLE: "ios", ANDROID: "android"}
+
+_ADVERTISING_ID_KEYS = ("advertisingId", "advertising_id", "idfa")
 
 # Kochava's keys for the advertising id and the device id; all of them where the platform is unknown.
 _DEVICE_ID_KEYS: dict[str | None, tuple[str, ...]] = {
@@ -45,7 +47,8 @@ _ATT_STATUSES = {
 }
 
 
-@frozen(kw_only=True)
+# Not frozen: to make a frozen one takes twice as long, and each message makes one.
+@define(kw_only=True)
 class Device:
     """The app instance that a message is about.
 
@@ -150,27 +153,24 @@ def find_device_ids(message: Message, platform: str | None) -> dict[str, str]:
         if device_id and (platform == APPLE or _is_android_id(device_id)):
             device_ids[device_key] = device_id
     device_ids.update(_own_device_ids(message))
-    if any(device_ids.values()):
-        return device_ids
-    return dict.fromkeys(keys, "")
+    return device_ids if any(device_ids.values()) else dict.fromkeys(keys, "")
 
 
 def find_advertising_id(message: Message, platform: str | None) -> str | None:
     """The advertising id, unless it is not to be trusted."""
     device = message.device
-    keys = ("advertisingId", "advertising_id", "idfa")
-    value = next((text for key in keys if (text := device.text(key))), None)
+    value = device.text("advertisingId") or device.text("advertising_id") or device.text("idfa")
     if value is None:
         # An SDK that sends an empty one was not allowed to read it; one that sends none never asked.
-        empty = next((key for key in keys if device.get(key) is not None), None)
-        reason = None if empty is None else "is empty"
+        given = [key for key in _ADVERTISING_ID_KEYS if device.get(key) is not None]
+        reason = "is empty" if given else None
     else:
         reason = _distrust(message, platform, value)
-    if reason is not None:
-        detail = f"was left out: it {reason}"
-        message.warn("untrusted-advertising-id", "context.device.advertisingId", detail)
-        return None
-    return value
+    if reason is None:
+        return value
+    detail = f"was left out: it {reason}"
+    message.warn("untrusted-advertising-id", "context.device.advertisingId", detail)
+    return None
 
 
 def _distrust(message: Message, platform: str | None, advertising_id: str) -> str | None:
