@@ -30,6 +30,7 @@ _OPTIONS = (
     | orjson.OPT_PASSTHROUGH_DATACLASS
 )
 _DIGITS = bytes(ord("0") if chr(byte).isdecimal() else ord(" ") for byte in range(256))
+_SMALL = 1e-4  # Python writes what is smaller with an exponent
 _LONG_NUMBER = b"0" * 19  # which may have more than 64 bits; orjson would read a float
 
 
@@ -46,12 +47,14 @@ _COMPACT = _encoder(ascii_only=False)
 _COMPACT_ASCII = _encoder(ascii_only=True)
 
 
-def encode(value: Any, *, ascii_only: bool = False) -> bytes:
+def encode(value: Any, *, ascii_only: bool = False, odd_numbers: bool = True) -> bytes:
     r"""Encode a value made of JSON's types, compact, in UTF-8.
 
     Args:
         value: What is encoded.
         ascii_only: Write all other characters as `\uXXXX`.
+        odd_numbers: Whether it may have numbers that are `is_odd` or not finite. Looking for them
+            takes longer than all the rest, so whoever knows that there are none says so.
 
     Raises:
         ValueError: if it has a number that is not finite, or text that is no Unicode.
@@ -63,9 +66,15 @@ def encode(value: Any, *, ascii_only: bool = False) -> bytes:
         except TypeError:
             pass
         else:
-            if not _is_doubtful(encoded) and (not ascii_only or _is_plain_ascii(encoded)):
+            doubtful = odd_numbers and _is_doubtful(encoded)
+            if not doubtful and (not ascii_only or _is_plain_ascii(encoded)):
                 return encoded
     return (_COMPACT_ASCII if ascii_only else _COMPACT).encode(value).encode()
+
+
+def is_odd(number: float) -> bool:
+    """Whether orjson may write a finite number in another way than Python: 0.00001 for 1e-05."""
+    return 0 < abs(number) < _SMALL
 
 
 def _is_doubtful(encoded: bytes) -> bool:

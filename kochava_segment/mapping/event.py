@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from kochava_segment.mapping.message import Message
-from kochava_segment.mapping.numbers import as_number, is_finite, whole
+from kochava_segment.mapping.numbers import as_number, is_finite
 from kochava_segment.mapping.paths import join
 from kochava_segment.mapping.standard_events import (
     KEYS_BY_NAME,
@@ -53,7 +53,7 @@ def event_fields(
             and (options.allow_properties is None or key in options.allowed)
         }
     also_personal = _PERSONAL_BY_EVENT.get(name, frozenset())
-    data = JsonValues(message, also_personal=also_personal).object(properties, ("properties",))
+    data = JsonValues(message).object(properties, ("properties",), also_personal)
     data.update(preset or {})
     for raw_key in KEYS_BY_NAME.get(name, ()):
         _add(raw_key, data, message)
@@ -76,11 +76,12 @@ def _add(raw_key: RawKey, data: dict[str, Any], message: Message) -> None:
     if source is not None:
         value = data[source]
         if raw_key.number:
-            value = as_number(value)
-            if value is None:
+            number = as_number(value)
+            if number is None:
                 detail = "is not a number and was left as it was"
                 message.warn("bad-number", join("properties", source), detail)
                 return
+            value = message.number(number)
         if source != raw_key.key:
             del data[source]
         data[raw_key.key] = value
@@ -141,7 +142,7 @@ def _summed(raw_key: RawKey, data: Mapping[str, Any], message: Message) -> int |
                 "not-finite", path, "makes the sum of the quantities larger than any double"
             )
             return None
-    return whole(total) or None
+    return message.number(total) or None
 
 
 _FROM_PRODUCTS: dict[str, Callable[[RawKey, Mapping[str, Any], Message], Any]] = {

@@ -10,7 +10,7 @@ from kochava_segment.mapping.event import sendable_user_id
 from kochava_segment.mapping.identifiers import Device
 from kochava_segment.mapping.message import Message
 from kochava_segment.mapping.numbers import decimal_text
-from kochava_segment.mapping.paths import path_of
+from kochava_segment.mapping.paths import join
 from kochava_segment.mapping.values import LEFT_OUT, JsonValues
 from kochava_segment.names import is_personal_trait, looks_like_email
 
@@ -60,14 +60,13 @@ def _identity(name: str, message: Message) -> str | None:
     value = message.traits.get(name)
     if value is None:
         return None
-    where = ("traits", name)
-    value = JsonValues(message, personal=True).value(value, where)
+    value = JsonValues(message, personal=True).value(value, ("traits",), name)
     if value is LEFT_OUT or value is None:
         return None
     if isinstance(value, (dict, list)):
         message.warn(
             "bad-trait",
-            path_of(where),
+            join("traits", name),
             "was left out: an identity is one value, not a list or object",
         )
         return None
@@ -78,7 +77,7 @@ def _identity(name: str, message: Message) -> str | None:
         return hashlib.sha256(text.strip().lower().encode()).hexdigest()
     if is_personal_trait(name) or looks_like_email(text):
         detail = "was left out: it is personal data; add it to hash_traits to send its hash"
-        message.warn("pii-trait", path_of(where), detail)
+        message.warn("pii-trait", join("traits", name), detail)
         return None
     return text
 

@@ -170,7 +170,7 @@ def _request(
     message: Message, device: Device, path: str, payload: dict[str, Any], headers: dict[str, str]
 ) -> KochavaRequest:
     message.check()
-    body = encode(payload, signed=message.options.signed)
+    body = encode(payload, signed=message.options.signed, odd_numbers=message.notes.odd_numbers)
     if len(body) > MAX_BODY_BYTES:
         message.problem("message", f"gives {len(body)} bytes; Kochava takes {MAX_BODY_BYTES}")
         raise message.invalid()
@@ -185,12 +185,15 @@ def _request(
     )
 
 
-def encode(payload: dict[str, Any], *, signed: bool) -> bytes:
+def encode(payload: dict[str, Any], *, signed: bool, odd_numbers: bool = False) -> bytes:
     """Encode a payload: compact UTF-8, or for signing the bytes that PHP would give for it."""
     if not signed:
-        return json_codec.encode(payload)
-    # PHP escapes slashes, which occur in strings only, and cannot tell {} from [].
-    encoded = json_codec.encode(_without_empty_objects(payload), ascii_only=True)
+        return json_codec.encode(payload, odd_numbers=odd_numbers)
+    encoded = json_codec.encode(payload, ascii_only=True, odd_numbers=odd_numbers)
+    if b"{}" in encoded:  # PHP cannot tell {} from [].
+        payload = _without_empty_objects(payload)
+        encoded = json_codec.encode(payload, ascii_only=True, odd_numbers=odd_numbers)
+    # PHP escapes slashes, which occur in strings only.
     return encoded.replace(b"/", b"\\/")
 
 

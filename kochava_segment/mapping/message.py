@@ -16,7 +16,8 @@ from kochava_segment.errors import (
     InvalidEventPayload,
     Problem,
 )
-from kochava_segment.mapping.numbers import decimal_text, is_finite
+from kochava_segment.json_codec import is_odd
+from kochava_segment.mapping.numbers import decimal_text, is_finite, whole
 from kochava_segment.mapping.paths import join
 from kochava_segment.mapping.timestamps import epoch_seconds
 from kochava_segment.options import Options
@@ -28,9 +29,10 @@ _BOOLEANS = {"true": True, "false": False}
 class Notes:
     """What is found while one message is mapped."""
 
-    __slots__ = ("problems", "warnings")
+    __slots__ = ("odd_numbers", "problems", "warnings")
 
     def __init__(self) -> None:
+        self.odd_numbers = False  # the encoder has to know
         # As keys, since several fields may read the same path.
         self.problems: dict[Problem, None] = {}
         self.warnings: list[MappingWarning] = []
@@ -222,6 +224,13 @@ class Message:
     def problem(self, path: str, detail: str) -> None:
         """Note something that makes the message invalid."""
         self.notes.problem(path, detail)
+
+    def number(self, value: float) -> int | float:
+        """A finite number as it is sent: 150.0 as 150."""
+        number = whole(value)
+        if is_odd(number):
+            self.notes.odd_numbers = True
+        return number
 
     def check(self) -> None:
         """Raise InvalidEventPayload with all problems that were found, if any were."""

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from kochava_segment.mapping.message import Message, is_unicode
-from kochava_segment.mapping.numbers import from_decimal, is_finite, whole
+from kochava_segment.mapping.numbers import from_decimal, is_finite
 from kochava_segment.mapping.paths import Where, path_of
 from kochava_segment.names import is_personal_property, looks_like_email
 
@@ -36,73 +36,78 @@ class JsonValues:
     Args:
         message: Takes the warnings and problems.
         personal: Let personal data pass. Otherwise it passes only where `allow_properties` names it.
-        also_personal: Names that are personal data at the top level of this message's properties.
     """
 
-    __slots__ = ("_allowed", "_also_personal", "_message", "_personal")
+    __slots__ = ("_allowed", "_message", "_personal")
 
-    def __init__(
-        self,
-        message: Message,
-        *,
-        personal: bool = False,
-        also_personal: frozenset[str] = frozenset(),
-    ) -> None:
+    def __init__(self, message: Message, *, personal: bool = False) -> None:
         self._message = message
         self._personal = personal
         self._allowed = message.options.allowed
-        self._also_personal = also_personal
 
-    def object(self, values: Mapping[Any, Any], where: Where) -> dict[str, Any]:
-        """A copy of an object that stands at `where` in the message."""
+    # A path is a tuple, and most values never need one: `where` is that of the object or list that
+    # has the value, at `key`.
+
+    def object(
+        self,
+        values: Mapping[Any, Any],
+        where: Where,
+        also_personal: frozenset[str] = frozenset(),
+    ) -> dict[str, Any]:
+        """A copy of an object.
+
+        Args:
+            values: The object.
+            where: Where it stands in the message.
+            also_personal: Names of it, not of what it has inside, that are personal data.
+        """
         result: dict[str, Any] = {}
         for key in _sorted_names(values):
             if not isinstance(key, str) or not (key.isascii() or is_unicode(key)):
-                self._problem((*where, key), "has a name that is not a string of valid Unicode")
-            elif self._is_personal(key, where):
-                self._withhold((*where, key))
+                self._problem(where, key, "has a name that is not a string of valid Unicode")
+            elif (is_personal_property(key) or key in also_personal) and not self._may_pass(key):
+                self._withhold(where, key)
             else:
-                converted = self.value(values[key], (*where, key))
+                converted = self.value(values[key], where, key)
                 if converted is not LEFT_OUT:
                     result[str(key)] = converted
         return result
 
-    def _is_personal(self, key: str, where: Where) -> bool:
-        if not (is_personal_property(key) or (len(where) == 1 and key in self._also_personal)):
-            return False
-        return not (self._personal or key in self._allowed)
+    def _may_pass(self, key: Any) -> bool:
+        return self._personal or key in self._allowed
 
-    def value(self, value: Any, where: Where) -> Any:  # noqa: C901, PLR0912
-        """A copy of a value that stands at `where` in the message, or LEFT_OUT."""
+    def value(self, value: Any, where: Where, key: Any) -> Any:  # noqa: C901, PLR0912
+        """A copy of the value at `key` of what stands at `where` in the message, or LEFT_OUT."""
         # Exact types first, since nearly all values have one of them.
         kind = type(value)
         if kind is str:
-            return self._text(value, where)
+            plain = value.isascii() and "@" not in value
+            return value if plain else self._text(value, where, key)
         if value is None or kind is bool:
             return value
         if kind is int or kind is float:
-            return self._number(value, where)
-        if len(where) > MAX_DEPTH:
-            return self._problem(where, f"is nested deeper than {MAX_DEPTH} levels")
+            return self._number(value, where, key)
+        if len(where) >= MAX_DEPTH:
+            return self._problem(where, key, f"is nested deeper than {MAX_DEPTH} levels")
         if isinstance(value, (dict, Mapping)):
-            return self.object(value, where)
+            return self.object(value, (*where, key))
         if isinstance(value, (list, tuple)):
-            return self._list(value, where)
+            return self._list(value, (*where, key))
         if isinstance(value, Enum):
-            return self.value(value.value, where)
+            return self.value(value.value, where, key)
         if isinstance(value, date):  # a datetime is one too
             return value.isoformat()
         if isinstance(value, UUID):
             return str(value)
         if isinstance(value, str):
-            return self._text(str(value), where)
+            return self._text(str(value), where, key)
         if isinstance(value, Decimal):
-            return self._number(from_decimal(value), where)
+            return self._number(from_decimal(value), where, key)
         if isinstance(value, int):
-            return self._number(int(value), where)
+            return self._number(int(value), where, key)
         if isinstance(value, float):
-            return self._number(float(value), where)
-        return self._problem(where, f"is a {kind.__name__}, which JSON does not have")
+            return self._number(float(value), where, key)
+        return self._problem(where, key, f"is a {kind.__name__}, which JSON does not have")
 
     def _list(self, values: list[Any] | tuple[Any, ...], where: Where) -> list[Any]:
         # The entries of `emails: [...]` are allowed by that name, so it goes down with them.
@@ -112,36 +117,35 @@ class JsonValues:
             if allowed and isinstance(value, str) and value.isascii():
                 converted: Any = value
             else:
-                converted = self.value(value, (*where, index))
+                converted = self.value(value, where, index)
             if converted is not LEFT_OUT:
                 result.append(converted)
         return result
 
-    def _text(self, value: str, where: Where) -> str | _LeftOut:
-        if "@" in value and not self._personal and looks_like_email(value):
-            if where[-1] not in self._allowed:
-                return self._withhold(where)
+    def _text(self, value: str, where: Where, key: Any) -> str | _LeftOut:
+        if looks_like_email(value) and not self._may_pass(key):
+            return self._withhold(where, key)
         if value.isascii() or is_unicode(value):
             return value
         # Cutting a text inside an emoji makes half a pair: no reason to lose a purchase.
         detail = "has half of a surrogate pair, which was replaced by U+FFFD"
-        self._message.warn("bad-text", path_of(where), detail)
+        self._message.warn("bad-text", path_of((*where, key)), detail)
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    def _number(self, value: float, where: Where) -> int | float | _LeftOut:
+    def _number(self, value: float, where: Where, key: Any) -> int | float | _LeftOut:
         if is_finite(value):
-            return whole(value)
+            return self._message.number(value)
         detail = "was left out: it is not a number, or larger than any double"
-        self._message.warn("not-finite", path_of(where), detail)
+        self._message.warn("not-finite", path_of((*where, key)), detail)
         return LEFT_OUT
 
-    def _withhold(self, where: Where) -> _LeftOut:
+    def _withhold(self, where: Where, key: Any) -> _LeftOut:
         detail = "was left out: it is personal data; name it in allow_properties to send it"
-        self._message.warn("pii-property", path_of(where), detail)
+        self._message.warn("pii-property", path_of((*where, key)), detail)
         return LEFT_OUT
 
-    def _problem(self, where: Where, detail: str) -> _LeftOut:
-        self._message.problem(path_of(where), detail)
+    def _problem(self, where: Where, key: Any, detail: str) -> _LeftOut:
+        self._message.problem(path_of((*where, key)), detail)
         return LEFT_OUT
 
 
