@@ -31,6 +31,7 @@ FLOORS = (
     ("options", "outcome"),
     ("option_kinds", "request"),
     ("errors", "json_codec", "names", "documents", "log_events", "schema", "types"),
+    ("printable",),
 )
 # `options` has options of these types; they are delivery's ground floor and import nothing above.
 OPTIONS_OF_DELIVERY = {

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from kochava_segment import KochavaDestination
+from kochava_segment import KochavaDestination, Rejected
 from kochava_segment.emulator import KochavaEmulator
 from kochava_segment.printable import printable
 from tests.cli.process import COMMAND, environment, run, start
@@ -133,6 +133,19 @@ def test_the_emulator_obeys_no_name_in_what_it_complains_of():
     assert "\\x1b[2J is no field" in complaints
     assert not steers(complaints)
     assert "\n2026 ERROR" not in complaints
+
+
+def test_a_message_id_forges_no_line_of_a_log_and_is_whole_in_its_fields(caplog):
+    with KochavaEmulator(app_guids=["another"]) as kochava:
+        with KochavaDestination("koexample", endpoint=kochava.url) as destination:
+            for message_id in POISON:
+                with pytest.raises(Rejected):
+                    destination.send(ios(messageId=message_id))
+    sentences = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(sentences) == len(POISON)
+    assert not any(map(steers, sentences))
+    assert not any("\n" in sentence for sentence in sentences)
+    assert [record.kochava_message_id for record in caplog.records][-len(POISON) :] == list(POISON)
 
 
 @pytest.mark.parametrize(
