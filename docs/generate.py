@@ -1,7 +1,7 @@
 """Writes the parts of the docs that the code knows best: `python docs/generate.py`.
 
-A page says where a part goes: it stands between `<!-- generated: NAME -->` and `<!-- end -->`. The
-tests fail when a part is not what this script would write.
+A page says where a part goes: it stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+Diagrams are drawn into docs/images. The tests fail when anything is not what this script would write.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 import command_line  # beside this file
+import diagrams
 import metrics_table
 import reference
 from attrs import NOTHING, Factory
@@ -305,12 +306,14 @@ def generated(page: str) -> str:
 
 
 def main() -> None:
-    """Bring all pages up to date."""
-    for path in sorted(DOCS.glob("*.md")):
-        page = path.read_text(encoding="utf-8")
-        fresh = generated(page)
-        if fresh != page:
-            path.write_text(fresh, encoding="utf-8")
+    """Bring all pages and diagrams up to date."""
+    fresh = {
+        path: generated(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))
+    }
+    fresh |= {DOCS / "images" / f"{name}.svg": draw() for name, draw in diagrams.DIAGRAMS.items()}
+    for path, text in fresh.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
             sys.stdout.write(f"{path.name} was brought up to date\n")
 
 

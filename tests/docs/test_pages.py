@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 
 import attrs
+import diagrams  # of docs
 import pytest
+from import_graph import without_detours
 
 import kochava_segment
 from kochava_segment import FilterReason, Options, OutcomeKind, errors
+from kochava_segment.delivery.outbox_inspection import STATES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -112,3 +115,42 @@ def test_the_index_links_every_page():
 def test_snippets_are_of_kinds_that_run(page):
     kinds = set(re.findall(r"^```(\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE))
     assert kinds <= {"python", "sh", "text"}
+
+
+@pytest.mark.parametrize("name", diagrams.DIAGRAMS)
+def test_diagrams_are_fresh(name):
+    committed = (DOCS / "images" / f"{name}.svg").read_text(encoding="utf-8")
+    stale = committed != diagrams.DIAGRAMS[name]()
+    assert not stale, f"{name}.svg is stale: run python docs/generate.py"
+
+
+def test_every_picture_is_on_a_page():
+    pages = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    unused = [path.name for path in (DOCS / "images").iterdir() if path.name not in pages]
+    assert unused == []
+
+
+@pytest.mark.parametrize("name", diagrams.DIAGRAMS)
+def test_diagrams_name_files_that_exist(name):
+    there = {path.name for path in PACKAGE.rglob("*.py")}
+    assert set(re.findall(r"\b\w+\.py\b", diagrams.DIAGRAMS[name]())) <= there
+
+
+def test_the_architecture_names_files_that_exist():
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("## Rooms")[0]
+    there = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")}
+    there |= {path.rpartition("/")[2] for path in there}
+    named = re.findall(r"`([\w/]+\.py)`", page)
+    assert named
+    assert set(named) <= there
+
+
+def test_the_diagram_of_states_has_them_all():
+    drawn = re.findall(r'<text x="[\d.]+" y="[\d.]+">([a-z ]+)<', diagrams.outbox_states())
+    assert set(STATES) <= set(drawn) <= {*STATES, "enqueue"}
+
+
+def test_imports_that_others_show_are_left_out_of_the_diagram():
+    floors = (("top",), ("middle",), ("low", "aside"))
+    edges = {("top", "middle"), ("middle", "low"), ("top", "low"), ("top", "aside")}
+    assert without_detours(edges, floors) == edges - {("top", "low")}
