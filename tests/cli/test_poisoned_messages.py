@@ -136,11 +136,13 @@ def test_the_emulator_obeys_no_name_in_what_it_complains_of():
 
 
 def test_a_message_id_forges_no_line_of_a_log_and_is_whole_in_its_fields(caplog):
-    with KochavaEmulator(app_guids=["another"]) as kochava:
-        with KochavaDestination("koexample", endpoint=kochava.url) as destination:
-            for message_id in POISON:
-                with pytest.raises(Rejected):
-                    destination.send(ios(messageId=message_id))
+    with (
+        KochavaEmulator(app_guids=["another"]) as kochava,
+        KochavaDestination("koexample", endpoint=kochava.url) as destination,
+    ):
+        for message_id in POISON:
+            with pytest.raises(Rejected):
+                destination.send(ios(messageId=message_id))
     sentences = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(sentences) == len(POISON)
     assert not any(map(steers, sentences))
