@@ -102,6 +102,21 @@ SUBJECTS = (
         },
     ),
     Subject(
+        "types",
+        "Types and schema",
+        "Of messages and payloads, for type checkers; [Types and schema](types.md) says how to use "
+        "them.",
+        {
+            "kochava_segment.types": "SegmentMessage TrackMessage IdentifyMessage ScreenMessage "
+            "PageMessage Context ContextApp ContextCampaign ContextConsent ContextDevice ContextOS "
+            "ContextPersonas KochavaOptions KochavaPayload KochavaTrackPayload KochavaEvent "
+            "KochavaInstall KochavaIdfaUpdate KochavaIdentityLink KochavaDataSubjectRequest "
+            "EventData DeviceData IdfaData AppTrackingTransparency GdprPrivacyConsent "
+            "DataSubjectDevice",
+            "kochava_segment.schema": "payload_schema SCHEMA_FILE",
+        },
+    ),
+    Subject(
         "server",
         "Receiver",
         "The [receiver](receiving.md) and the [console](console.md), to be mounted elsewhere.",
