@@ -40,7 +40,7 @@ _COMMANDS = {
     "outbox": ("outbox", "Look into an outbox, try again, give up, tidy up."),
     "forget": ("forget", "Forget a user, by their userId."),
     "emulator": ("emulator", "Run a local Kochava that checks what it is sent."),
-    "doctor": ("doctor", "Find out why it does not work. No event is sent."),
+    "doctor": ("doctor", "Find out why it does not work. Nothing is sent unasked."),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from kochava_segment.cli.map import shown_headers
+from kochava_segment.cli.map import in_full
 from kochava_segment.cli.messages import Entry, read_entries
 from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.destination import KochavaDestination
@@ -117,11 +116,7 @@ def _show_request(
     shown = next((entry for entry in sent if entry.message_id == _SHOWN_IN_FULL), sent[0])
     request = destination.map(shown.message)
     console.print(f"\nThe request of {shown.message_id} in full:\n", markup=False)
-    console.print(f"{request.method} {request.url}", markup=False, soft_wrap=True)
-    for name, value in {"Content-Type": "application/json", **shown_headers(request)}.items():
-        console.print(f"{name}: {value}", markup=False, soft_wrap=True)
-    console.print()
-    console.print(json.dumps(request.payload, indent=2), markup=False, soft_wrap=True)
+    console.print(in_full(request, reveal=True), markup=False, soft_wrap=True)
 
 
 def _summarise(console: Console, outcomes: list[Outcome], kochava: KochavaEmulator) -> None:

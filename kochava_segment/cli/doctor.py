@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -16,6 +19,7 @@ import requests
 import urllib3
 from attrs import frozen
 
+from kochava_segment.cli.live_check import PLATFORMS, LiveCheck
 from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.options import Options
@@ -39,21 +43,72 @@ class Finding:
     advice: str = ""
 
 
-@click.command(cls=SectionedCommand, short_help="Find out why it does not work. No event is sent.")
+def _ip(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    try:
+        return None if text is None else str(ip_address(text.strip()))
+    except ValueError:
+        raise click.BadParameter("must be an IPv4 or IPv6 address", context, parameter) from None
+
+
+@click.command(
+    cls=SectionedCommand, short_help="Find out why it does not work. Nothing is sent unasked."
+)
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Then send one install and one purchase of a made-up phone, to a test app: shows them and asks "
+    "before, says what to look for in Kochava's dashboard after.",
+)
+@click.option("--yes", is_flag=True, help="With --live: send without asking.")
+@click.option(
+    "--platform",
+    type=click.Choice(PLATFORMS),
+    default=None,
+    help="With --live: what the phone is.  [default: ios]",
+)
+@click.option(
+    "--ip",
+    metavar="ADDRESS",
+    callback=_ip,
+    help="With --live: the phone's IP address; best your own public one.",
+)
+@click.option(
+    "--reveal", is_flag=True, help="With --live: show its ids in full before they are sent."
+)
+@click.option(
+    "--save",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --live: write the two messages to FILE, for `map` and `send`.",
+)
 @destination_options
-def doctor(load: Callable[..., KochavaDestination]) -> None:
-    """Check the configuration and the way to Kochava. No event is sent.
+def doctor(load: Callable[..., KochavaDestination], *, live: bool, **wanted: Any) -> None:
+    """Check the configuration and the way to Kochava. No event is sent, but for --live.
 
     Each line begins with ok, note or fail; below it stands what to do.
 
-    Exit code: 0 if nothing stands in the way, 1 if something does, 2 for wrong usage.
+    With --live it goes on to the real Kochava if nothing stands in the way. docs/not-tried.md has the
+    half hour that this is part of.
+
+    Exit code: 0 if nothing stands in the way and, with --live, both were accepted; else 1; 2 for
+    wrong usage.
     """
+    given = {name: value for name, value in wanted.items() if value}
+    if given and not live:
+        raise click.UsageError(f"--{min(given)} needs --live")
+    check = LiveCheck(**given)
+    if live:
+        check.require_somebody()
     failed = False
     for finding in _findings(load):
         click.echo(f"{finding.mark:<5} {finding.what}")
         if finding.advice:
             click.echo(f"      {finding.advice}")
         failed = failed or finding.mark == "fail"
+    if live and failed:
+        click.echo("\nNothing was sent: mend that first.")
+    elif live:
+        failed = not check.run(load)
     sys.exit(1 if failed else 0)
 
 

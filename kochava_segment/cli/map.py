@@ -19,6 +19,7 @@ from kochava_segment.errors import (
     InvalidEventPayload,
     MappingError,
 )
+from kochava_segment.masking import masked
 from kochava_segment.request import KochavaRequest
 
 _HIDDEN = "***"
@@ -100,3 +101,23 @@ def shown_headers(request: KochavaRequest) -> dict[str, str]:
         name: _HIDDEN if name in SECRET_HEADERS else value
         for name, value in request.headers.items()
     }
+
+
+def in_full(request: KochavaRequest, *, reveal: bool) -> str:
+    """A request as it is sent, for reading: its line, its headers, its body.
+
+    Args:
+        request: The request. Its secrets are hidden.
+        reveal: Show identifiers in full.
+    """
+    payload = request.payload
+    if not reveal:
+        payload = masked(payload, identity_link=request.action == "identity_link")
+    headers = {"Content-Type": "application/json", **shown_headers(request)}
+    lines = (
+        f"{request.method} {request.url}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        "",
+        json.dumps(payload, indent=2),  # ASCII, as above
+    )
+    return "\n".join(lines)
