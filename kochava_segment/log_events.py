@@ -163,6 +163,14 @@ OUTBOX_FULL = LogEvent(
     "max_size",
     meaning="Written once; what is refused until there is room is told to whoever offers it.",
 )
+OUTBOX_NOT_PRIVATE = LogEvent(
+    name="outbox_not_private",
+    logger="outbox",
+    level=logging.WARNING,
+    text="%(reason)s: it has device ids, addresses and user ids. Give it to the user of this process "
+    "alone, or name another file",
+    meaning="The file was not made by this library, or its owner or permissions were changed since.",
+)
 OUTBOX_HAS_ROOM = LogEvent(
     name="outbox_has_room",
     logger="outbox",

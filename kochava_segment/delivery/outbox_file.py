@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import stat
 import threading
 import time
 import weakref
@@ -20,6 +21,7 @@ from typing import Literal
 
 from kochava_segment.delivery.after_fork import keep_for_ever
 from kochava_segment.errors import OutboxError, OutboxUnavailable, OutboxUnusable
+from kochava_segment.log_events import OUTBOX_NOT_PRIVATE
 
 Durability = Literal["normal", "full"]
 
@@ -254,12 +256,29 @@ class OutboxFile:
         # for others in this process, and their changes with them. Nor must they open it yet.
         with _creating:
             try:
-                # For its owner alone; SQLite gives the files beside it the same permissions.
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+                # For its owner alone; SQLite gives the files beside it the same permissions. A link
+                # to a file that is not there yet would have SQLite make it, for all to read.
+                file = self.path.resolve()
+                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             except FileExistsError:
-                return
+                self._look_who_else_can()
             except OSError as error:
                 raise OutboxUnavailable(f"{self.path} cannot be made: {error.strerror}") from None
+
+    def _look_who_else_can(self) -> None:
+        if self._checked or os.name != "posix":
+            return
+        try:
+            found = self.path.stat()
+        except OSError:  # opening it will say why
+            return
+        who = None
+        if found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
+            who = "every user of this machine can read or write"
+        elif os.geteuid() not in (0, found.st_uid) and found.st_uid:
+            who = "another user owns"
+        if who is not None:
+            OUTBOX_NOT_PRIVATE.log(reason=f"{who} {self.path}")
 
     def _open(self, *, writable: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -6,8 +6,10 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,51 @@ def test_it_is_made_for_its_owner_alone_with_what_lies_beside_it(tmp_path):
     assert set(names) == {"outbox.sqlite3", "outbox.sqlite3-wal", "outbox.sqlite3-shm"}
     assert set(names.values()) == {0o600}
     box.close()
+
+
+def test_a_link_to_a_file_that_is_not_there_makes_it_for_its_owner_alone(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "far")
+    before = os.umask(0)
+    try:
+        put(Outbox(tmp_path / "link"), "m-1")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "far").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, 0), (0o660, 0), (0o604, 1), (0o606, 1)])
+def test_a_file_that_all_users_can_read_is_told_once(tmp_path, caplog, mode, told):
+    path = tmp_path / "outbox.sqlite3"
+    put(Outbox(path), "m-1")
+    path.chmod(mode)
+    box = Outbox(path)
+    put(box, "m-2")
+    box.close()
+    put(box, "m-3")
+    events = [getattr(record, "kochava_event", "") for record in caplog.records]
+    assert events.count("outbox_not_private") == told
+    box.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_of_somebody_else_is_told():
+    program = (
+        "import logging, os, sys; logging.basicConfig()\n"
+        "from kochava_segment.delivery.outbox import Outbox\n"
+        "os.setegid(0); os.seteuid(54_321)\n"
+        "with Outbox(sys.argv[1]).file.writing(): pass\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:  # pytest's are for their owner alone
+        os.chmod(folder, 0o777)  # noqa: PTH101
+        path = Path(folder) / "outbox.sqlite3"
+        put(Outbox(path), "m-1")
+        os.chown(path, 12_345, 0)
+        for file in Path(folder).iterdir():
+            file.chmod(0o660)
+        done = subprocess.run(
+            [sys.executable, "-c", program, path], capture_output=True, text=True, check=False
+        )
+    assert f"another user owns {path}" in done.stderr
 
 
 def test_nothing_is_made_before_it_is_used(tmp_path):
