@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -78,7 +79,8 @@ class KochavaEmulator:
         app_guids: The apps that there are; requests of others are refused. None knows all.
         faults: How to misbehave.
         require_install: Refuse what comes for a device before its install.
-        log: A file that gets a JSON line for each accepted request: path, headers and body.
+        log: A file that gets a JSON line for each accepted request: path, headers and body. It is
+            made for its owner alone: the headers have API keys.
         keep: How many requests `requests` holds at most; the oldest go first.
         on_complaint: Is called with each complaint, in the thread that found it.
 
@@ -127,7 +129,8 @@ class KochavaEmulator:
             OSError: if the port is taken, or the log cannot be opened.
         """
         if isinstance(self._log_target, (str, Path)):
-            self._log = Path(self._log_target).open("a", encoding="utf-8")  # noqa: SIM115
+            descriptor = os.open(self._log_target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._log = os.fdopen(descriptor, "a", encoding="utf-8")
         else:
             self._log = self._log_target
         try:

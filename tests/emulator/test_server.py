@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import os
 import socket
+import stat
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -258,6 +260,15 @@ def test_the_log_has_a_line_for_each_accepted_request(tmp_path):
     assert lines[0]["path"] == TRACK
     assert lines[0]["headers"]["Content-Type"] == "application/json"
     assert lines[0]["body"]["data"]["event_data"]["name"] == "Š\n"
+
+
+def test_the_log_is_for_its_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        with KochavaEmulator(log=tmp_path / "log.jsonl"):
+            assert stat.S_IMODE((tmp_path / "log.jsonl").stat().st_mode) == 0o600
+    finally:
+        os.umask(before)
 
 
 def test_the_log_stays_json_whatever_is_accepted(tmp_path):
