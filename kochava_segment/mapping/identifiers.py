@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from attrs import define
@@ -23,6 +24,7 @@ _USER_AGENT_MARKS = (
     *((mark, APPLE) for mark in ("iphone", "ipad", "ipod", "cfnetwork", "darwin")),
     *((mark, ANDROID) for mark in ("android", "dalvik")),
 )
+_APP_GUID = re.compile(r"[A-Za-z0-9._-]+")
 _APP_GUIDS_KEYS = {APPLE: "ios", ANDROID: "android"}
 
 _ADVERTISING_ID_KEYS = ("advertisingId", "advertising_id", "idfa")
@@ -113,8 +115,13 @@ def find_app_guid(message: Message, platform: str | None) -> str:
     """The message's own App GUID, else that of its app or platform, else the destination's."""
     options = message.options
     guids = options.app_guids
+    own = message.kochava.text("app_guid")
+    if own and not _APP_GUID.fullmatch(own):
+        # Apps are told apart by it: what is Kochava's answer to one must not hold up another.
+        detail = "is no App GUID: it has other characters than letters, digits, . _ and -"
+        message.problem(join(message.kochava.path, "app_guid"), detail)
     guid = (
-        message.kochava.text("app_guid")
+        own
         or guids.get(message.app.text("namespace") or "")
         or guids.get(_APP_GUIDS_KEYS.get(platform or "", ""))
         or options.app_guid

@@ -110,6 +110,13 @@ def test_app_guid_is_the_most_specific_one(map_with, changes, guid):
     assert request.ordering_key == f"{guid}/{IDFV}"
 
 
+@pytest.mark.parametrize("guid", ["koown/x", "ko own", "ko\nown", "\x1b[2J", "köown", "koown\n"])
+def test_an_app_guid_of_a_message_is_none_with_other_characters(map_with, guid):
+    with pytest.raises(InvalidEventPayload) as caught:
+        map_with(ios(integrations__Kochava__app_guid=guid))
+    assert [problem.path for problem in caught.value.problems] == ["integrations.Kochava.app_guid"]
+
+
 def test_app_guid_of_android(map_with):
     guids = {"ios": "koios", "android": "koandroid"}
     assert map_with(android(), app_guids=guids).payload["kochava_app_id"] == "koandroid"
