@@ -109,7 +109,32 @@ async def read_body(
 
 
 async def _read(request: Request, inflate: Any, limit: int, room: _Room | None) -> Body:
-    sent, content, taken = bytearray(), bytearray(), 0
+    sent, content = bytearray(), bytearray()
+    try:
+        await _fill(sent, content, request, inflate, limit, room)
+    except BaseException:
+        # The error keeps this frame, until the garbage is collected; not all that it holds as well.
+        sent.clear()
+        content.clear()
+        raise
+    if inflate is None:
+        whole = bytes(sent)
+        return Body(whole, whole)
+    if not inflate.eof:
+        raise Refusal(400, "the gzip data breaks off")
+    return Body(bytes(content), bytes(sent))
+
+
+async def _fill(
+    sent: bytearray,
+    content: bytearray,
+    request: Request,
+    inflate: Any,
+    limit: int,
+    room: _Room | None,
+) -> None:
+    """Read what comes into `sent`; and into `content`, decompressed."""
+    taken = 0
     try:
         async for piece in request.stream():
             sent += piece
@@ -123,20 +148,9 @@ async def _read(request: Request, inflate: Any, limit: int, room: _Room | None) 
             if room is not None and more > 0:
                 room.take(more)
                 taken += more
-    except BaseException:
-        # The error keeps this frame, until the garbage is collected; not all that it holds as well.
-        sent.clear()
-        content.clear()
-        raise
     finally:
         if room is not None:
             room.give_back(taken)
-    if inflate is None:
-        whole = bytes(sent)
-        return Body(whole, whole)
-    if not inflate.eof:
-        raise Refusal(400, "the gzip data breaks off")
-    return Body(bytes(content), bytes(sent))
 
 
 def _inflated(inflate: Any, piece: bytes, room: int) -> bytes:
