@@ -14,6 +14,7 @@ _PROGRAM = "kochava-segment"
 _NOTE = re.compile(r"(?P<text>.*?)\s*\[(?P<note>[^\[\]]*)\]", re.DOTALL)
 _ENVIRONMENT = re.compile(r"env(?: var)?: (\w+)")
 _FLAG = re.compile(r"(?<![`\w-])--[a-z][a-z-]*\b(?:=\w+)?")
+_PAGE = re.compile(r"\bdocs/([\w-]+)\.md\b")
 _LIMITS = (
     (re.compile(r"([\d.]+)<=x<=([\d.]+)"), r"\1 to \2"),
     (re.compile(r"x>=([\d.]+)"), r"\1 or more"),
@@ -113,4 +114,4 @@ def _marked(text: str) -> str:
     """A text in which options are code, in case somebody's renderer makes dashes of them."""
     parts = text.split("`")
     parts[::2] = [_FLAG.sub(r"`\g<0>`", part) for part in parts[::2]]
-    return "`".join(parts)
+    return _PAGE.sub(r"[\g<0>](\1.md)", "`".join(parts))

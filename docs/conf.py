@@ -49,6 +49,8 @@ napoleon_use_ivar = True
 # Docstrings write `code` with one backtick; what is a name of ours becomes a link.
 default_role = "py:obj"
 
+pygments_dark_style = "github-dark"
+
 html_theme = "furo"
 html_title = "kochava-segment"
 html_static_path = ["_static"]
@@ -65,6 +67,8 @@ html_theme_options = {
 _SECTION = re.compile(r"^## (?P<title>.+)\n(?P<body>(?:(?!^## ).*\n)*)", re.MULTILINE)
 _PAGE = re.compile(r"^- \[[^\]]+\]\(([\w-]+)\.md\)", re.MULTILINE)
 _DOCS_PAGE = re.compile(r"\bdocs/([\w-]+)\.md\b")
+_PROGRAM = re.compile(r"^\[The program\]\((?P<path>\.\./examples/\w+\.py)\)$", re.MULTILINE)
+_EXAMPLE = re.compile(r"\]\(\.\./examples/(?P<stem>\w+)\.py\)")
 _ANCHOR = re.compile(r'<a id="(?P<id>[\w-]+)"></a>')
 
 
@@ -91,13 +95,19 @@ def anchors(page: str) -> str:
     return _ANCHOR.sub(target, page)
 
 
+def examples(page: str) -> str:
+    """A page on which example programs are to be read, not to be downloaded."""
+    page = _PROGRAM.sub(r"```{literalinclude} \g<path>\n:language: python\n```", page)
+    return _EXAMPLE.sub(r"](examples.md#\g<stem>py)", page)
+
+
 def read_source(_app: Sphinx, page: str, source: list[str]) -> None:
     """What the site needs and plain Markdown does not have."""
     if page == "index":
         source[0] = toctrees(source[0])
     if page == "api":
         source[0] = reference.door(source[0])
-    source[0] = anchors(source[0])
+    source[0] = anchors(examples(source[0]))
 
 
 def process_docstring(

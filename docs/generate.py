@@ -275,12 +275,20 @@ def _extras() -> str:
     return table(("Extra", "What it installs"), rows)
 
 
+def _examples() -> str:
+    return "\n\n".join(
+        f"## {path.name}\n\n{_summary(path)}\n\n[The program](../examples/{path.name})"
+        for path in sorted((DOCS.parent / "examples").glob("*.py"))
+    )
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "command-line": command_line.details,
     "commands": command_line.commands,
     "data-fields": _data_fields,
     "emulator-rules": rules_table,
     "error-tree": _error_tree,
+    "examples": _examples,
     "extras": _extras,
     "filters": _filters,
     "metrics": metrics_table.metrics,

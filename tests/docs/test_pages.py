@@ -17,6 +17,7 @@ from kochava_segment.delivery.outbox_inspection import STATES
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+LINKED = [*PAGES, *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY"))]
 PACKAGE = Path(kochava_segment.__file__).parent
 
 
@@ -93,7 +94,7 @@ def test_every_option_is_described():
     assert missing == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if target.startswith("https://"):
@@ -105,10 +106,12 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(path), target
 
 
-def test_the_index_links_every_page():
+def test_the_index_has_every_page_in_one_group():
     index = (DOCS / "index.md").read_text(encoding="utf-8")
-    pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
-    assert {page for page in pages if f"({page})" not in index} == set()
+    groups = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n)*)", index, re.MULTILINE))
+    assert list(groups) == ["Tutorials", "How-to guides", "Reference", "Explanation"]
+    listed = re.findall(r"^- \[[^\]]+\]\(([\w-]+\.md)\)", "".join(groups.values()), re.MULTILINE)
+    assert sorted(listed) == sorted(page.name for page in DOCS.glob("*.md") if page.stem != "index")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

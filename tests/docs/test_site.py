@@ -66,6 +66,13 @@ def test_a_section_of_the_index_becomes_a_toctree(conf):
     assert conf.toctrees(index) == f"{index}\n{tree}"
 
 
+def test_examples_are_read_on_the_site(conf):
+    assert conf.examples("[The program](../examples/a_b.py)\n") == (
+        "```{literalinclude} ../examples/a_b.py\n:language: python\n```\n"
+    )
+    assert conf.examples("See [it](../examples/a_b.py).") == "See [it](examples.md#a_bpy)."
+
+
 def test_examples_in_docstrings_are_code():
     import reference
 
