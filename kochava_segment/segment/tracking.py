@@ -14,6 +14,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from typing_extensions import Self
 from urllib3.exceptions import NewConnectionError
 
 from kochava_segment import option_kinds as kinds
+from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.delivery.answer import Answer, TransportFailure
 from kochava_segment.delivery.attempt import Peer
 from kochava_segment.delivery.instrumentation import DeliveryHook, LoggingHook
@@ -189,19 +191,30 @@ class SegmentTracking:
         self.close()
 
 
+_REQUEST = "segment.analytics.request"
+
+
 class _SegmentTransport:
     """Posts one message at a time with the request that Segment's own client is built on."""
 
     def __init__(self, write_key: str, host: str) -> None:
         try:
             # As a module of its own name: mypy has no types for it.
-            self._api: Any = import_module("segment.analytics.request")
+            import_module(_REQUEST)
         except ModuleNotFoundError as error:
             detail = "sending to Segment needs an extra: pip install 'kochava-segment[segment]'"
             raise ModuleNotFoundError(detail, name=error.name) from None
         self._write_key = write_key
         self._host = host
+        self.after_fork()
+        renew_after_fork(self)
         _keep_quiet()
+
+    def after_fork(self) -> None:
+        """Leave the parent's connections alone."""
+        self._api = _own_copy(_REQUEST)
+        self._session = _OneAddress()
+        self._api._session = self._session  # noqa: SLF001  # what it posts with
 
     def send(self, request: KochavaRequest) -> Answer:
         """Post a message, once."""
@@ -217,13 +230,39 @@ class _SegmentTransport:
             raise _failure(error) from None
         finally:
             _posting.now = False
-        if response.history:
-            # It followed a redirect, on which a POST may have become a GET without the message.
-            return Answer(response.history[0].status_code, {}, b"")
         return Answer(response.status_code, response.headers, b"")
 
     def close(self) -> None:
-        """Nothing to release: the session is Segment's, one for the whole process."""
+        """Close all connections."""
+        self._session.close()
+
+
+class _OneAddress(requests.Session):
+    """Posts to the address it is given: to none that an answer names, and with no key but ours.
+
+    The session of Segment's module follows redirects, and takes another key from `~/.netrc`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auth = _as_it_is
+
+    def get_redirect_target(self, _response: requests.Response) -> None:
+        """There is none."""
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _own_copy(name: str) -> Any:
+    """A module, loaded once more: what is changed in it is changed for nobody else."""
+    spec = find_spec(name)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"{name} cannot be loaded", name=name)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _headers(response: Any) -> Mapping[str, str]:

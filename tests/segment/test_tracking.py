@@ -160,6 +160,23 @@ def test_a_redirect_is_no_success(tracking, fake, status):
     until(lambda: states(tracking) == {"rejected": 1})
     (entry,) = entries(tracking.outbox, EntryFilter())
     assert entry.status == status
+    assert not fake.received
+
+
+def test_no_key_but_the_one_it_was_given_goes_to_segment(tracking, fake, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("default login somebody password else\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    tracking.enqueue(MESSAGE)
+    until(lambda: states(tracking) == {"delivered": 1})
+    assert [one["key"] for one in fake.received] == [KEY]
+
+
+def test_segment_s_own_client_in_the_same_process_is_left_as_it_is(tracking):
+    import segment.analytics.request as theirs
+
+    assert theirs._session.auth is None
+    assert tracking._transport._session is not theirs._session
 
 
 def test_a_segment_that_is_away_gets_all_once_it_is_back(tmp_path, monkeypatch):
