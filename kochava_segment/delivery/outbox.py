@@ -353,7 +353,7 @@ class Outbox:
                 state = "ambiguous" if action in give_up else "waiting"
                 cursor.execute(_TAKE_BACK, (state, now, _RELAY_DIED, number))
             count += len(in_flight)
-            release_lane(cursor, lane)
+        release_lanes(cursor, ((lane, 0.0) for (lane,) in held))
         cursor.execute("DELETE FROM relay WHERE id = ?", (relay,))
         return count
 
@@ -399,25 +399,22 @@ class Outbox:
                     break
                 # Other devices' installs go before what follows the install of this one.
                 most = 1 if rank == 0 and installs > 1 else min(per_lane, share)
-                rows = self._lease_lane(cursor, relay, lane, most)
-                if rows:
-                    leased.append(LeasedLane(lane=lane, app_guid=guid, requests=rows))
-                    share -= len(rows)
-                    requests -= len(rows)
-        return leased
-
-    def _lease_lane(
-        self, cursor: sqlite3.Cursor, relay: int, lane: int, per_lane: int
-    ) -> tuple[LeasedRequest, ...]:
-        rows = cursor.execute(_WAITING_IN_LANE, (lane, per_lane)).fetchall()
-        if not rows:
-            cursor.execute("DELETE FROM lane WHERE lane = ?", (lane,))
-            return ()
-        cursor.execute("UPDATE lane SET relay = ? WHERE lane = ?", (relay, lane))
+                rows = cursor.execute(_WAITING_IN_LANE, (lane, most)).fetchall()
+                if not rows:
+                    cursor.execute("DELETE FROM lane WHERE lane = ?", (lane,))
+                    continue
+                in_lane = tuple(_leased(row, lane) for row in rows)
+                leased.append(LeasedLane(lane=lane, app_guid=guid, requests=in_lane))
+                share -= len(rows)
+                requests -= len(rows)
         cursor.executemany(
-            "UPDATE request SET state = 'in flight' WHERE id = ?", [(row[0],) for row in rows]
+            "UPDATE lane SET relay = ? WHERE lane = ?", [(relay, one.lane) for one in leased]
         )
-        return tuple(_leased(row, lane) for row in rows)
+        cursor.executemany(
+            "UPDATE request SET state = 'in flight' WHERE id = ?",
+            [(request.id,) for one in leased for request in one.requests],
+        )
+        return leased
 
     def settle(self, cursor: sqlite3.Cursor, relay: int, results: Iterable[LaneResult]) -> int:
         """Write down what became of leased lanes, and give them back.
@@ -427,48 +424,34 @@ class Outbox:
             were sent twice.
         """
         now = time.time()
-        repeated = 0
+        held = {
+            lane for (lane,) in cursor.execute("SELECT lane FROM lane WHERE relay = ?", (relay,))
+        }
+        delivered, others, unsent, released, lost = [], [], [], [], []
         for result in results:
-            lane = result.lane.lane
-            holder = cursor.execute("SELECT relay FROM lane WHERE lane = ?", (lane,)).fetchone()
-            ours = holder is not None and holder[0] == relay
+            lane, ours = result.lane.lane, result.lane.lane in held
             for settled in result.settled:
+                # What was delivered is so, whoever holds the lane by now and whatever they think.
                 if settled.state == "delivered":
-                    repeated += not self._settle_one(cursor, lane, settled, now)
+                    delivered.append(_values_of(settled, lane, now))
                 elif ours:
-                    self._settle_one(cursor, lane, settled, now)
+                    others.append(_values_of(settled, lane, now))
             if ours:
-                for number in result.unsent:
-                    cursor.execute(
-                        "UPDATE request SET state = 'waiting' WHERE id = ? AND state = 'in flight'",
-                        (number,),
-                    )
-                release_lane(cursor, lane, result.wait)
-            elif holder is not None:
-                refresh_lane(cursor, lane)
-        return repeated
-
-    def _settle_one(self, cursor: sqlite3.Cursor, lane: int, settled: Settled, now: float) -> bool:
-        # What was delivered is so, whoever holds the lane by now and whatever they think.
-        delivered = settled.state == "delivered"
-        cursor.execute(
-            _SETTLE_DELIVERED if delivered else _SETTLE,
-            (
-                settled.state,
-                now,
-                settled.attempts,
-                settled.waited,
-                settled.maybe_sent,
-                settled.status,
-                settled.reason,
-                settled.id,
-                lane,
-            ),
+                unsent += [(number,) for number in result.unsent]
+                released.append((lane, result.wait))
+            else:
+                lost.append(lane)
+        cursor.executemany(_SETTLE_DELIVERED, delivered)
+        repeated = len(delivered) - cursor.rowcount if delivered else 0
+        cursor.executemany(_REMOVE_BODY, delivered)
+        cursor.executemany(_SETTLE, others)
+        cursor.executemany(
+            "UPDATE request SET state = 'waiting' WHERE id = ? AND state = 'in flight'", unsent
         )
-        done = cursor.rowcount == 1
-        if done and delivered:
-            cursor.execute("DELETE FROM body WHERE id = ?", (settled.id,))
-        return done
+        release_lanes(cursor, released)
+        for lane in lost:
+            refresh_lane(cursor, lane)
+        return repeated
 
     def slow_down(self, cursor: sqlite3.Cursor, app_guid: str, seconds: float) -> None:
         """Let no relay lease lanes of an app for some seconds, or for longer if so it was already."""
@@ -605,33 +588,39 @@ _TAKE_BACK = """
     UPDATE request SET state = ?, changed_at = ?, reason = ?, maybe_sent = maybe_sent + 1
     WHERE id = ?
 """
-_SETTLE_DELIVERED = """
-    UPDATE request SET state = ?, changed_at = ?, attempts = ?, waited = ?,
-                       maybe_sent = MAX(maybe_sent, ?), status = ?, reason = ?
-    WHERE id = ? AND lane = ? AND state <> 'delivered'
+_SETTLE_AS = """
+    UPDATE request SET state = :state, changed_at = :now, attempts = :attempts, waited = :waited,
+                       maybe_sent = MAX(maybe_sent, :maybe_sent), status = :status, reason = :reason
+    WHERE id = :id AND lane = :lane
 """
-_SETTLE = f"""
-    UPDATE request SET state = ?, changed_at = ?, attempts = ?, waited = ?,
-                       maybe_sent = MAX(maybe_sent, ?), status = ?, reason = ?
-    WHERE id = ? AND lane = ? AND {PENDING}
+_SETTLE_DELIVERED = f"{_SETTLE_AS} AND state <> 'delivered'"
+_SETTLE = f"{_SETTLE_AS} AND {PENDING}"
+_REMOVE_BODY = """
+    DELETE FROM body WHERE id = :id AND
+        EXISTS (SELECT 1 FROM request WHERE id = :id AND lane = :lane AND state = 'delivered')
+"""
+_REMOVE_EMPTY_LANE = f"""
+    DELETE FROM lane WHERE lane = :lane AND NOT EXISTS
+        (SELECT 1 FROM request WHERE lane = :lane AND state = 'waiting' AND {PENDING})
+"""
+_RELEASE_LANE = f"""
+    UPDATE lane SET relay = NULL, not_before = :not_before, (head, rank) =
+        (SELECT id, rank FROM request WHERE lane = :lane AND state = 'waiting' AND {PENDING}
+         ORDER BY rank, id LIMIT 1)
+    WHERE lane = :lane
 """
 
 
-def release_lane(cursor: sqlite3.Cursor, lane: int, wait: float = 0.0) -> None:
-    """Give a lane back, to be leased again in `wait` seconds; take it away if it is empty."""
-    following = cursor.execute(
-        f"SELECT id, rank FROM request WHERE lane = ? AND state = 'waiting' AND {PENDING} "
-        "ORDER BY rank, id LIMIT 1",
-        (lane,),
-    ).fetchone()
-    if following is None:
-        cursor.execute("DELETE FROM lane WHERE lane = ?", (lane,))
-        return
-    not_before = time.monotonic() + min(wait, LONGEST_WAIT) if wait else 0.0
-    cursor.execute(
-        "UPDATE lane SET relay = NULL, head = ?, rank = ?, not_before = ? WHERE lane = ?",
-        (*following, not_before, lane),
-    )
+def release_lanes(cursor: sqlite3.Cursor, lanes: Iterable[tuple[int, float]]) -> None:
+    """Give lanes back, each to be leased again in so many seconds; take those away that are empty."""
+    now = time.monotonic()
+    values = [
+        {"lane": lane, "not_before": now + min(wait, LONGEST_WAIT) if wait else 0.0}
+        for lane, wait in lanes
+    ]
+    cursor.executemany(_REMOVE_EMPTY_LANE, values)
+    if cursor.rowcount < len(values):
+        cursor.executemany(_RELEASE_LANE, values)
 
 
 DUPLICATES, MAYBE_REPEATED = "duplicates", "maybe repeated"
@@ -653,7 +642,7 @@ def refresh_lane(cursor: sqlite3.Cursor, lane: int) -> None:
     """See to it that a lane that nobody has leased names its first request; keeps its back-off."""
     row = cursor.execute("SELECT relay, not_before FROM lane WHERE lane = ?", (lane,)).fetchone()
     if row is not None and row[0] is None:
-        release_lane(cursor, lane, max(0.0, row[1] - time.monotonic()))
+        release_lanes(cursor, [(lane, max(0.0, row[1] - time.monotonic()))])
 
 
 def purge(cursor: sqlite3.Cursor, numbers: Sequence[tuple[int]]) -> int:
@@ -702,6 +691,20 @@ def _token_expiry(request: KochavaRequest, now: float) -> float | None:
         return None
     made_at = request.payload["data"].get("usertime", now)
     return float(min(made_at, now) + _AD_SERVICES_TOKEN_LIVES)
+
+
+def _values_of(settled: Settled, lane: int, now: float) -> dict[str, Any]:
+    return {
+        "id": settled.id,
+        "lane": lane,
+        "state": settled.state,
+        "now": now,
+        "attempts": settled.attempts,
+        "waited": settled.waited,
+        "maybe_sent": settled.maybe_sent,
+        "status": settled.status,
+        "reason": settled.reason,
+    }
 
 
 def _leased(row: Sequence[Any], lane: int) -> LeasedRequest:

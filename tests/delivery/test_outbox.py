@@ -631,14 +631,11 @@ def _queries():
     """The queries that run all the time, from the code itself."""
     source = {name: value for name, value in vars(module).items() if isinstance(value, str)}
     hot = ("_OPEN_APPS", "_READY_LANES", "_WAITING_IN_LANE", "_TAKE_BACK", "_SETTLE")
-    hot += ("_SETTLE_DELIVERED", "_FORGET", "_COUNT_DUPLICATE")
+    hot += ("_SETTLE_DELIVERED", "_REMOVE_BODY", "_FORGET", "_COUNT_DUPLICATE")
+    hot += ("_REMOVE_EMPTY_LANE", "_RELEASE_LANE")
     yield from (source[name] for name in hot)
     yield from (source["_READY_AGAIN"].format(condition) for condition in module._DUE)
     yield outbox_inspection._OPEN_LANE
-    yield (
-        f"SELECT id, rank FROM request WHERE lane = ? AND state = 'waiting' AND {module.PENDING} "
-        "ORDER BY rank, id LIMIT 1"
-    )
     yield "SELECT lane FROM lane WHERE relay = ?"
 
 
