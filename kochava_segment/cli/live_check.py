@@ -244,7 +244,7 @@ the app with the App GUID {event["kochava_app_id"]}:
      If there is none: the App GUID is another app's, or the account lacks the S2S feature. Kochava
      accepts both without a word.
   2. An event "{data.get("event_name")}", in just this spelling, of the same device.
-     If there is the install alone: look for a filter of events in the app's settings.
+     If there is the install alone: ask Kochava whether it filters events, or did not tie them together.
   3. The time of the event is {_time_of(event)}.
      If it is the time of sending, or years away: usertime is not taken as seconds. Please report it.
   4. Its sum is {data.get("event_data", {}).get("price", "none")}, its currency {data.get("currency", "none")}, and it is there once.
