@@ -38,7 +38,7 @@ from kochava_segment.errors import (
 )
 from kochava_segment.mapping import deletion, mapper
 from kochava_segment.mapping.identifiers import Device, identify_device
-from kochava_segment.mapping.message import Message, Notes, Section
+from kochava_segment.mapping.message import Message
 from kochava_segment.options import Options
 from kochava_segment.outcome import Outcome, OutcomeKind
 from kochava_segment.request import KochavaRequest
@@ -47,6 +47,7 @@ _GROUP = 500  # messages of enqueue_many that are committed together
 _FLUSH_POLL = 0.02  # seconds
 _STARTED_WITHIN = 30.0  # seconds
 _FORGOTTEN = "the user asked to be forgotten"
+_DEPENDENT = ("delete", "identify")  # what becomes of these hangs on what was stored before
 
 
 @frozen(kw_only=True)
@@ -140,10 +141,11 @@ class DurableQueue:
         outcomes: dict[int, Outcome] = {}
         group = _Group()
         for index, item in items:
+            kind = _get(item, "type")
             try:
-                if self._depends(item, group):
+                if kind in _DEPENDENT and self._depends(kind, item, group):
                     self._store(group, outcomes)
-                if _is_deletion(item):
+                if kind == "delete":
                     outcomes[index] = self._delete(index, item)
                 else:
                     group.add(index, self._prepare(item))
@@ -155,13 +157,11 @@ class DurableQueue:
         self.wake()
         return [outcomes[index] for index, _ in items]
 
-    def _depends(self, item: object, group: _Group) -> bool:
+    def _depends(self, kind: object, item: object, group: _Group) -> bool:
         """Whether what becomes of an item depends on what stands in the group before it."""
-        if not group.prepared:
-            return False
-        if _is_deletion(item):
-            return True
-        return _get(item, "type") == "identify" and not group.owners.isdisjoint(
+        if not group.prepared or kind == "delete":
+            return bool(group.prepared)
+        return not group.owners.isdisjoint(
             str(_get(item, key)) for key in ("userId", "anonymousId")
         )
 
@@ -201,11 +201,10 @@ class DurableQueue:
             raise InvalidEventPayload([problem]) from None
 
     def _map(self, raw: Mapping[str, Any]) -> _Prepared:
-        if not self._options.devices:
-            request = mapper.map_message(raw, self._options)
-            user_id = Section(raw, Notes()).word("userId")
-            return _Prepared(entries=(NewEntry(request=request, user_id=user_id),))
         message = Message(raw, self._options)
+        if not self._options.devices:
+            request = mapper.map_parsed(message)
+            return _Prepared(entries=(NewEntry(request=request, user_id=message.user_id),))
         user_id, anonymous_id = message.user_id, message.root.word("anonymousId")
         if message.root.get("type") == "identify" and not _named_device(message):
             links = tuple(
@@ -346,10 +345,6 @@ def _device(known: KnownDevice) -> Device:
         kochava_device_id=known.kochava_device_id,
         device_ids=known.device_ids,
     )
-
-
-def _is_deletion(item: object) -> bool:
-    return _get(item, "type") == "delete"
 
 
 def _get(item: object, key: str) -> object:

@@ -34,7 +34,11 @@ def path_of(action: str) -> str:
 
 def map_message(raw: Mapping[str, Any], options: Options) -> KochavaRequest:
     """See `KochavaDestination.map`."""
-    message = Message(raw, options)
+    return map_parsed(Message(raw, options))
+
+
+def map_parsed(message: Message) -> KochavaRequest:
+    """As `map_message`, for who needs the message beside what it becomes."""
     message.check_filters()
     kind = _type(message)
     route = _ROUTES.get(kind)
