@@ -34,6 +34,13 @@ def value(cell):
     return cell
 
 
+def consent(cell):
+    """What stands at `context.consent` for a cell about its `categoryPreferences`."""
+    if cell == "no `consent`":
+        return MISSING
+    return {} if cell == "none in `consent`" else {"categoryPreferences": json.loads(cell)}
+
+
 def shown(payload):
     """How the page writes a field of a request."""
     return "not sent" if payload is None else json.dumps(payload)
@@ -58,8 +65,10 @@ def test_tracking_permission(row, place):
         "sent" if data["device_ids"].get("idfa") == IDFA else "left out",
         shown(data["app_tracking_transparency"]["att"]),
         shown(data.get("device_limit_tracking")),
-        ", ".join(codes) or "none",
     ] == outcome
+    sent, allowed, _ = outcome
+    assert ("untrusted-advertising-id" in codes) == (sent == "left out")
+    assert ("att-unknown" in codes) == (sent == "sent" and allowed == "false")
     assert data["device_ids"]["idfv"] == IDFV
 
 
@@ -96,8 +105,8 @@ def test_advertising_ids(row):
 
 @pytest.mark.parametrize("row", rows("Segment's consent categories"), ids=" ".join)
 def test_consent_categories(row):
-    consent, integrations, outcome = row
-    message = ios(context__consent=value(consent), integrations=value(integrations))
+    preferences, integrations, outcome = row
+    message = ios(context__consent=consent(preferences), integrations=value(integrations))
     kochava = KochavaDestination(
         "koexample-app-guid", required_consent=["Advertising", "Analytics"]
     )
@@ -126,9 +135,10 @@ OPTIONS = {
 
 @pytest.mark.parametrize("row", rows("Google's consent signals (DMA, GDPR)"), ids=" ".join)
 def test_consent_signals(row):
-    options, consent, own, outcome = row
+    options, preferences, own, outcome = row
     message = ios(
-        context__consent=value(consent), integrations__Kochava__gdpr_privacy_consent=value(own)
+        context__consent=consent(preferences),
+        integrations__Kochava__gdpr_privacy_consent=value(own),
     )
     data, _ = mapped(message, **OPTIONS[options])
     assert shown(data.get("gdpr_privacy_consent")) == outcome
