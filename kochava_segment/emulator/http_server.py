@@ -107,6 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         """What http.server calls for what it cannot read."""
         if code == HTTPStatus.NOT_IMPLEMENTED:  # a method of no name that it knows
             self.do_POST()
+            self.wfile.flush()  # http.server does so only for methods that it knows
             return
         self.close_connection = True
         self._fault = fault_names.OK

@@ -142,6 +142,15 @@ def test_a_body_of_just_two_megabytes_is_accepted(kochava_emulator):
     assert exchange(kochava_emulator, post(sent)).endswith(ACCEPTED)
 
 
+@pytest.mark.parametrize("method", ["TRACE", "BREW", "PUT"])
+def test_another_method_is_answered_at_once_on_a_connection_that_is_kept(kochava_emulator, method):
+    with connect(kochava_emulator) as connection:
+        connection.settimeout(5)
+        for _ in range(2):
+            connection.sendall(post(b"{}", method=method))
+            assert connection.recv(65536).startswith(b"HTTP/1.1 405 ")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "BREW"])
 def test_other_methods_are_refused(kochava_emulator, method):
     status, content = status_and_body(exchange(kochava_emulator, post(b"", method=method)))
