@@ -11,7 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
+from docutils import nodes  # type: ignore[import-untyped]  # it ships no types
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
 
 import kochava_segment
 
@@ -69,6 +74,7 @@ _PAGE = re.compile(r"^- \[[^\]]+\]\(([\w-]+)\.md\)", re.MULTILINE)
 _DOCS_PAGE = re.compile(r"\bdocs/([\w-]+)\.md\b")
 _PROGRAM = re.compile(r"^\[The program\]\((?P<path>\.\./examples/\w+\.py)\)$", re.MULTILINE)
 _EXAMPLE = re.compile(r"\]\(\.\./examples/(?P<stem>\w+)\.py\)")
+_ATTRS_DEFAULT = re.compile(r"attr_dict\['(\w+)'\]\.default")
 _ANCHOR = re.compile(r'<a id="(?P<id>[\w-]+)"></a>')
 
 
@@ -118,9 +124,50 @@ def process_docstring(
     lines[:] = reference.with_untyped_returns(reference.with_code_blocks(lines))
 
 
+def process_signature(
+    _app: Sphinx, _what: str, _name: str, value: Any, _options: Any, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Nothing for protocols; for attrs classes, defaults that their `__init__` does not show."""
+
+    def default(name: re.Match[str]) -> str:
+        found = getattr(attrs.fields_dict(value)[name[1]], "default", None)
+        return "..." if callable(found) or isinstance(found, attrs.Factory) else repr(found)  # type: ignore[arg-type]
+
+    if getattr(value, "_is_protocol", False):  # nobody makes one
+        return "", ""
+    if not signature or "attr_dict[" not in signature:
+        return None
+    return _ATTRS_DEFAULT.sub(default, signature), returns
+
+
+def resolve(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.reference | None:
+    """A class of ours by its name alone, or by the module in which it is defined."""
+    name = str(node.get("reftarget", "")).rpartition(".")[2]
+    whole = reference.modules().get(name)
+    if node.get("refdomain") != "py" or whole is None or not name[:1].isupper():
+        return None
+    entry = env.domains.python_domain.objects.get(f"{whole}.{name}")
+    if entry is None:
+        return None
+    page = str(node["refdoc"])
+    return make_refnode(app.builder, page, entry.docname, entry.node_id, content, name)
+
+
+def set_dashes(_app: Sphinx, page: nodes.document) -> None:
+    """Between a parameter and its meaning; elsewhere two hyphens begin an option."""
+    for text in list(page.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))  # noqa: RUF001  # a dash is meant
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the above."""
     reference.write_pages(DOCS / "reference")
     app.connect("source-read", read_source)
     app.connect("autodoc-process-docstring", process_docstring, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", process_signature)
+    app.connect("missing-reference", resolve)
+    app.connect("doctree-read", set_dashes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

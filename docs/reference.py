@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -158,6 +159,7 @@ class Name:
         path: The file in which it is defined.
         directive: Which directive of autodoc documents it.
         docstring: Its docstring.
+        signature: What a class is made of, where importing it would not tell.
     """
 
     name: str
@@ -165,6 +167,7 @@ class Name:
     path: Path
     directive: str
     docstring: str
+    signature: str = ""
 
 
 def names_of(subject: Subject) -> Iterator[Name]:
@@ -179,19 +182,26 @@ def listed(module: str) -> list[str]:
     return [name for subject in SUBJECTS for name in subject.names.get(module, "").split()]
 
 
-def door(page: str) -> str:
-    """The page of the tables, for the site: names lead to their reference, which is below it."""
-    modules = {
+@functools.cache
+def modules() -> dict[str, str]:
+    """The module from which each name is imported."""
+    return {
         name: module
         for subject in SUBJECTS
         for module, names in subject.names.items()
         for name in names.split()
     }
-    page = _TABLE_LINK.sub(
-        lambda link: f"| {{py:obj}}`{link['name']} <{modules[link['name']]}.{link['name']}>`", page
-    )
+
+
+def door(page: str) -> str:
+    """The page of the tables, for the site: names lead to their reference, which is below it."""
+
+    def link(row: re.Match[str]) -> str:
+        name = row["name"]
+        return f"| {{py:obj}}`{name} <{modules()[name]}.{name}>`"
+
     tree = "\n".join(f"reference/{subject.slug}" for subject in SUBJECTS)
-    return f"{page}\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
+    return f"{_TABLE_LINK.sub(link, page)}\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
 
 
 def write_pages(folder: Path) -> None:
@@ -251,18 +261,22 @@ def _page(subject: Subject) -> str:
         if name.module != module:
             module = name.module
             parts.append(f"## Of `{module}`" if len(subject.names) > 1 else f"Of `{module}`:")
-        if name.docstring:
-            parts.append("```{eval-rst}\n" + "\n".join(_directive(name)) + "\n```")
+        parts.append("```{eval-rst}\n" + "\n".join(_directive(name)) + "\n```")
     return "\n\n".join(parts) + "\n"
 
 
 def _directive(name: Name) -> Iterator[str]:
-    yield f".. {name.directive}:: {name.module}.{name.name}"
-    if name.directive in ("autoclass", "autoexception"):
+    if name.directive == "data":  # autodoc finds the docstrings of data only where it is defined
+        yield f".. py:data:: {name.module}.{name.name}"
+        yield ""
+        yield from (f"   {line}" for line in name.docstring.splitlines())
+        return
+    # Bases of Beam's are not there: without them, autodoc does not find how a class is made.
+    signature = name.signature if name.module.endswith(".beam") else ""
+    yield f".. {name.directive}:: {name.module}.{name.name}{signature}"
+    if name.directive == "autoclass":
         yield "   :members:"
         yield f"   :inherited-members: {_FOREIGN}"
-    if name.directive == "autodata":
-        yield "   :no-value:"
 
 
 @functools.cache
@@ -284,7 +298,7 @@ def _find(module: str, name: str) -> Name:
         home = next(_imported_from(tree, name), "")
         if not home:
             if name == "__version__":
-                return Name(name, module, path, "autodata", "")
+                return Name(name, module, path, "data", "The version of the package.")
             raise LookupError(f"{module} has no {name}: mend SUBJECTS in docs/reference.py")
 
 
@@ -294,21 +308,30 @@ def _imported_from(tree: ast.Module, name: str) -> Iterator[str]:
             yield node.module or ""
 
 
-def _defined(statement: ast.stmt, name: str, following: ast.stmt | None) -> tuple[str, str] | None:
-    """The directive and the docstring of a name, if the statement defines it."""
+def _defined(
+    statement: ast.stmt, name: str, following: ast.stmt | None
+) -> tuple[str, str, str] | None:
+    """The directive, the docstring and the signature of a name, if the statement defines it."""
     if isinstance(statement, ast.ClassDef) and statement.name == name:
-        return "autoclass", ast.get_docstring(statement) or ""
+        return "autoclass", ast.get_docstring(statement) or "", _signature(statement)
     if isinstance(statement, ast.FunctionDef) and statement.name == name:
         fixture = any("fixture" in ast.unparse(by) for by in statement.decorator_list)
-        return "autodata" if fixture else "autofunction", ast.get_docstring(statement) or ""
+        return "data" if fixture else "autofunction", ast.get_docstring(statement) or "", ""
     if isinstance(statement, (ast.Assign, ast.AnnAssign)):
         targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
         if name in {ast.unparse(target) for target in targets}:
-            return "autodata", _string(following)
+            return "data", _string(following), ""
     return None
+
+
+def _signature(statement: ast.ClassDef) -> str:
+    for method in statement.body:
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+            return f"({ast.unparse(method.args).removeprefix('self').removeprefix(', ')})"
+    return ""
 
 
 def _string(statement: ast.stmt | None) -> str:
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-        return str(statement.value.value)
+        return inspect.cleandoc(str(statement.value.value))
     return ""

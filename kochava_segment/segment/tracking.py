@@ -39,6 +39,7 @@ SEGMENT = "https://api.segment.io"
 """Where workspaces in the United States are; those in the European Union have SEGMENT_EU."""
 
 SEGMENT_EU = "https://events.eu1.segmentapis.com"
+"""Where workspaces in the European Union are."""
 
 MAX_MESSAGE_BYTES = 32_768
 """Of one message, as Segment's HTTP API takes it."""

@@ -111,3 +111,14 @@ def test_names_are_found(site, chromium):
     chromium.get((site / "index.html").as_uri())
     name = "kochava_segment.RetryPolicy"
     assert name in found(chromium, "RetryPolicy", name)
+
+
+def test_the_reference_shows_the_defaults_of_options(site):
+    page = re.sub(r"<[^>]+>", "", (site / "reference" / "delivery.html").read_text("utf-8"))
+    assert "max_attempts: int = 5" in page
+    assert "attr_dict" not in page
+
+
+def test_the_reference_links_classes_by_their_name_alone(site):
+    page = (site / "reference" / "beam.html").read_text(encoding="utf-8")
+    assert 'href="destinations.html#kochava_segment.KochavaDestination"' in page
