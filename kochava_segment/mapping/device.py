@@ -38,6 +38,14 @@ class Field:
     missing: str = "left out"
 
 
+_Builders = tuple[tuple[str, Callable[[Message, Device], Any]], ...]
+
+
+def _builders(fields: tuple[Field, ...]) -> _Builders:
+    """What of the table each message needs."""
+    return tuple((field.key, field.build) for field in fields)
+
+
 def data_block(message: Message, device: Device, own: Mapping[str, Any]) -> dict[str, Any]:
     """Build the data block.
 
@@ -47,19 +55,17 @@ def data_block(message: Message, device: Device, own: Mapping[str, Any]) -> dict
         own: The fields that this action alone has; they follow `usertime`.
     """
     data: dict[str, Any] = {}
-    _fill(data, DEVICE_AND_TIME, message, device)
+    _fill(data, _DEVICE_AND_TIME, message, device)
     data.update(own)
-    _fill(data, CIRCUMSTANCES, message, device)
+    _fill(data, _CIRCUMSTANCES, message, device)
     return data
 
 
-def _fill(
-    data: dict[str, Any], fields: tuple[Field, ...], message: Message, device: Device
-) -> None:
-    for field in fields:
-        value = field.build(message, device)
+def _fill(data: dict[str, Any], builders: _Builders, message: Message, device: Device) -> None:
+    for key, build in builders:
+        value = build(message, device)
         if value is not None:
-            data[field.key] = value
+            data[key] = value
 
 
 def _device_ids(message: Message, device: Device) -> dict[str, str]:
@@ -131,14 +137,16 @@ def _app_version(message: Message, _: Device) -> str | None:
 def _app_tracking_transparency(message: Message, device: Device) -> dict[str, Any] | None:
     if device.platform != APPLE:
         return None
+    transparency: dict[str, Any] = {"att": _att(message, device)}
     options = message.kochava
-    transparency = {
-        "att": _att(message, device),
-        "att_time": options.whole_number("att_time", _LATEST),
-        "att_duration": options.whole_number("att_duration", _LATEST),
-        "att_detail": options.text("att_detail"),
-    }
-    return {key: value for key, value in transparency.items() if value is not None}
+    if options.values:
+        own = {
+            "att_time": options.whole_number("att_time", _LATEST),
+            "att_duration": options.whole_number("att_duration", _LATEST),
+            "att_detail": options.text("att_detail"),
+        }
+        transparency.update((key, value) for key, value in own.items() if value is not None)
+    return transparency
 
 
 def _att(message: Message, device: Device) -> bool:
@@ -264,3 +272,6 @@ CIRCUMSTANCES = (
         "in properties; values that are `unknown` are left out.",
     ),
 )
+
+_DEVICE_AND_TIME = _builders(DEVICE_AND_TIME)
+_CIRCUMSTANCES = _builders(CIRCUMSTANCES)
