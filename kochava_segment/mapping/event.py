@@ -24,13 +24,16 @@ _DEFAULT_CURRENCY = "USD"  # Segment's ecommerce spec: where revenue comes witho
 
 # On a sign-up, `name` is a person's; everywhere else it is a product's or a screen's.
 _PERSONAL_BY_EVENT = {"Registration Complete": frozenset({"name"})}
+_NONE: frozenset[str] = frozenset()
 
 
 def kochava_event_name(name: str, options: Options) -> str:
     """Kochava's name for a Segment event: yours, else the table's, else the event's own."""
     folded = fold_name(name)
-    chosen = options.folded_event_names.get(folded) or SEGMENT_NAMES.get(folded) or name.strip()
-    return STANDARD_SPELLINGS.get(fold_name(chosen), chosen)
+    own = options.folded_event_names.get(folded)
+    if own:
+        return STANDARD_SPELLINGS.get(fold_name(own), own)
+    return SEGMENT_NAMES.get(folded) or STANDARD_SPELLINGS.get(folded) or name.strip()
 
 
 def event_fields(
@@ -52,9 +55,10 @@ def event_fields(
             if key not in options.denied
             and (options.allow_properties is None or key in options.allowed)
         }
-    also_personal = _PERSONAL_BY_EVENT.get(name, frozenset())
+    also_personal = _PERSONAL_BY_EVENT.get(name, _NONE)
     data = JsonValues(message).object(properties, ("properties",), also_personal)
-    data.update(preset or {})
+    if preset is not None:
+        data.update(preset)
     for raw_key in KEYS_BY_NAME.get(name, ()):
         _add(raw_key, data, message)
     currency = _currency(message, data)

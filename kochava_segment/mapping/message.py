@@ -69,7 +69,7 @@ class Section:
         value = self.values.get(key)
         if value is None:
             return _NOTHING
-        if not isinstance(value, (dict, Mapping)):
+        if type(value) is not dict and not isinstance(value, Mapping):
             self._wrong(key, "must be an object")
             return _NOTHING
         return Section(value, self.notes, f"{self.path}.{key}" if self.path else key)
