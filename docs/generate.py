@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import advice_tables  # beside this file
 import attrs
-import command_line  # beside this file
+import command_line
 import diagrams
 import metrics_table
 import reference
@@ -287,22 +288,29 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": command_line.commands,
     "data-fields": _data_fields,
     "emulator-rules": rules_table,
+    "error-roots": advice_tables.error_roots,
     "error-tree": _error_tree,
+    "errors": advice_tables.error_sections,
     "examples": _examples,
     "extras": _extras,
+    "filter-reasons": advice_tables.filter_reasons,
     "filters": _filters,
+    "function-errors": advice_tables.function_error_sections,
     "metrics": metrics_table.metrics,
     "options-delivery": lambda: _options("delivery"),
     "options-mapping": lambda: _options("mapping"),
     "options-outbox": lambda: _options("outbox"),
+    "outcomes": advice_tables.outcomes,
     "platforms": _platforms,
     "postback-fields": _postback_fields,
     "public-names": _public_names,
+    "receiver-answers": advice_tables.receiver_answers,
     "reserved-keys": _reserved_keys,
     "retry-policy": _retry_policy,
     "rooms": _rooms,
     "standard-events": _standard_events,
     "standard-names": _standard_names,
+    "warnings": advice_tables.warnings,
 }
 
 

@@ -30,7 +30,7 @@ FLOORS = (
     ("mapping", "delivery"),
     ("options", "outcome"),
     ("option_kinds", "request"),
-    ("errors", "json_codec", "names", "documents", "log_events", "schema", "types"),
+    ("errors", "json_codec", "names", "documents", "log_events", "schema", "types", "advice"),
     ("printable",),
 )
 # `options` has options of these types; they are delivery's ground floor and import nothing above.

@@ -19,6 +19,7 @@ Then:
   kochava-segment map events.jsonl      what would be sent; nothing leaves
   kochava-segment explain event.json    where each field of it comes from
   kochava-segment send events.jsonl     send it
+  kochava-segment why CODE              what a warning or an outcome means
   kochava-segment doctor                why it does not work
 
 Options come from the command line, from KOCHAVA_SEGMENT_* environment variables
@@ -40,6 +41,7 @@ _COMMANDS = {
     "outbox": ("outbox", "Look into an outbox, try again, give up, tidy up."),
     "forget": ("forget", "Forget a user, by their userId."),
     "emulator": ("emulator", "Run a local Kochava that checks what it is sent."),
+    "why": ("why", "Say what a warning, reason or outcome means, and what to do."),
     "doctor": ("doctor", "Find out why it does not work. Nothing is sent unasked."),
 }
 

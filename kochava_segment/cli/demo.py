@@ -15,6 +15,7 @@ from rich.table import Table
 from kochava_segment.cli.map import in_full
 from kochava_segment.cli.messages import Entry, read_entries
 from kochava_segment.cli.options import SectionedCommand, destination_options
+from kochava_segment.cli.why import POINTER
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.emulator import KochavaEmulator
 from kochava_segment.errors import EventFiltered
@@ -130,6 +131,7 @@ def _summarise(console: Console, outcomes: list[Outcome], kochava: KochavaEmulat
     console.print(f"Errors found: {errors}. It is no proof of what the real Kochava does.")
     console.print("\nNext, with messages of yours (nothing is sent):")
     console.print("  kochava-segment map --app-guid YOUR_APP_GUID events.jsonl", soft_wrap=True)
+    console.print(f"\nAnd {POINTER}", soft_wrap=True)
 
 
 def _name(entry: Entry) -> str:

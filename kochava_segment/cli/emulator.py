@@ -22,7 +22,8 @@ _HELP = """Run a local Kochava that checks what it is sent, and misbehaves when 
 
 It checks what Kochava's documents say, not what Kochava does. The first line printed is "listening
 on http://127.0.0.1:PORT"; the complaints about each request follow on standard error, and a count
-when Ctrl-C ends it. Point `--endpoint` of other commands at that address.
+when Ctrl-C ends it. Point `--endpoint` of other commands at that address. `kochava-segment why CODE`
+says where the rule of a complaint is from.
 
 The options under "What goes wrong" are rates: 0.1 makes one request in ten go wrong. Together they
 are 1 at most.

@@ -8,6 +8,7 @@ import click
 
 from kochava_segment.cli.messages import read_entries
 from kochava_segment.cli.options import SectionedCommand, destination_options
+from kochava_segment.cli.why import POINTER
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, MappingError
 
@@ -40,3 +41,5 @@ def explain(load: Callable[..., KochavaDestination], file: str) -> None:
                 click.echo(f"  {sentence}")
             raise SystemExit(1) from None
     click.echo(str(explanation))
+    if explanation.request.warnings:
+        click.echo(f"\n{POINTER}")

@@ -15,6 +15,7 @@ import click
 from typing_extensions import Self
 
 from kochava_segment.cli.messages import Entry
+from kochava_segment.cli.why import POINTER
 from kochava_segment.outcome import Outcome, OutcomeKind
 from kochava_segment.printable import printable
 
@@ -103,18 +104,24 @@ class Report:
         """
         entry = self._entries.pop(outcome.index if index is None else index)
         self._counts[outcome.kind] += 1
-        self._warnings.update(warning.code for warning in outcome.warnings)
+        for warning in outcome.warnings:
+            self._warnings[warning.code] += 1
         if outcome.kind is OutcomeKind.FILTERED:
             self._reasons[outcome.kind, outcome.reason or ""] += 1
         elif outcome.kind not in _GOOD:
             self._fail(entry, outcome.kind.value, outcome.reason)
-        self._progress.advance(self._task)
-        self._say_now_and_then(f"{self._counts.total()} messages so far")
+        if self._is_live:
+            self._progress.advance(self._task)
+        elif self._is_due():
+            self._console.print(f"{self._counts.total()} messages so far")
 
     def sending(self, pending: int) -> None:
         """Show how many messages of an outbox are still to be sent."""
-        self._progress.update(self._task, description=f"{pending} still to be sent")
-        self._say_now_and_then(f"{pending} still to be sent")
+        sentence = f"{pending} still to be sent"
+        if self._is_live:
+            self._progress.update(self._task, description=sentence)
+        elif self._is_due():
+            self._console.print(sentence)
 
     def undelivered(
         self, entry: Entry | None, state: str, reason: str | None, message_id: str | None
@@ -129,10 +136,13 @@ class Report:
         """
         self._fail(entry, state, reason, message_id)
 
-    def _say_now_and_then(self, sentence: str) -> None:
-        if not self._is_live and time.monotonic() - self._shown_at > _PLAIN_EVERY:
-            self._shown_at = time.monotonic()
-            self._console.print(sentence)
+    def _is_due(self) -> bool:
+        """Whether it is time for another line where there is no terminal."""
+        now = time.monotonic()
+        if now - self._shown_at <= _PLAIN_EVERY:
+            return False
+        self._shown_at = now
+        return True
 
     def _fail(
         self, entry: Entry | None, outcome: str, reason: str | None, message_id: str | None = None
@@ -166,6 +176,8 @@ class Report:
         if self._warnings:
             listed = ", ".join(f"{code} {count}" for code, count in self._warnings.most_common())
             click.echo(f"warnings: {listed}")
+        if self._warnings or self._failures or self._reasons:
+            click.echo(POINTER)
         if self.stopped:
             last = (
                 "nothing was taken" if self._last is None else f"last taken: {_where(self._last)}"

@@ -61,8 +61,8 @@ def rules_table() -> str:
     """All rules as a table in Markdown, for docs/testing.md."""
     rows = ["| Code | Severity | About | Rule | Source |", "| --- | --- | --- | --- | --- |"]
     rows += (
-        f"| {rule.code} | {rule.severity} | {APPLIES_TO[rule.applies_to]} | {rule.checks}"
-        f" | {rule.source} |"
+        f'| <a id="{rule.code}"></a>`{rule.code}` | {rule.severity} '
+        f"| {APPLIES_TO[rule.applies_to]} | {rule.checks} | {rule.source} |"
         for rule in RULES
     )
     return "\n".join(rows)

@@ -1,6 +1,5 @@
 """The pages are true to the code."""
 
-import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from import_graph import without_detours
 
 import kochava_segment
-from kochava_segment import FilterReason, Options, OutcomeKind, errors
+from kochava_segment import Options
 from kochava_segment.delivery.outbox_inspection import STATES
 
 ROOT = Path(__file__).parents[2]
@@ -46,21 +45,6 @@ def test_a_stale_part_is_noticed(generate):
     assert generate.generated(page.replace("| apple |", "| pear |")) == page
 
 
-def warning_codes():
-    """The codes of all warnings in the package, with the modules that give them."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(call, ast.Call):
-                continue
-            name = getattr(call.func, "attr", getattr(call.func, "id", None))
-            if name not in ("warn", "MappingWarning"):
-                continue
-            if isinstance(call.args[0], ast.Constant):
-                yield call.args[0].value
-            else:  # the two that hand a code on; any other would hide one from this test
-                assert path.name == "message.py", f"{path.name}:{call.lineno} has no literal code"
-
-
 def anchors(page):
     """What can be linked to on a page, as the usual renderers of Markdown name it."""
     text = re.sub(
@@ -69,23 +53,6 @@ def anchors(page):
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     return slugs | set(re.findall(r'<a id="([^"]+)">', text))
-
-
-def test_every_warning_has_its_entry_and_no_other():
-    page = (DOCS / "errors.md").read_text(encoding="utf-8")
-    entries = re.findall(r"^### (\S+)$", page.partition("\n## Warnings\n")[2], re.MULTILINE)
-    assert entries == sorted(set(warning_codes()))
-
-
-def test_every_reason_outcome_and_error_has_its_entry():
-    there = anchors(DOCS / "errors.md")
-    wanted = {value.lower() for value in (*FilterReason, *OutcomeKind)}
-    leaves = {
-        error.__name__.lower()
-        for error in map(vars(errors).get, errors.__all__)
-        if issubclass(error, errors.KochavaSegmentError) and not error.__subclasses__()
-    }
-    assert wanted | leaves <= there
 
 
 def test_every_option_is_described():

@@ -1,0 +1,89 @@
+"""docs/errors.md has a place for each code and class, each with what to do; so has `why`."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import advice_tables  # of docs
+import pytest
+
+from kochava_segment import FilterReason, OutcomeKind, errors
+from kochava_segment.advice import ADVICE, Advice, advice_on
+from kochava_segment.emulator.checks import RULES
+from kochava_segment.segment import function_errors
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "errors.md").read_text(encoding="utf-8")
+PROSE = re.sub(r"^```.*?^```", "", PAGE, flags=re.DOTALL | re.MULTILINE)
+ANCHORS = Counter(
+    [heading.lower() for heading in re.findall(r"^### (\S+)$", PROSE, re.MULTILINE)]
+    + re.findall(r'<a id="([^"]+)">', PROSE)
+)
+ERRORS = {
+    name
+    for module in (errors, function_errors)
+    for name, value in vars(module).items()
+    if isinstance(value, type)
+    and issubclass(value, errors.KochavaSegmentError)
+    and value.__module__ == module.__name__
+}
+
+
+@pytest.mark.parametrize("advice", ADVICE, ids=lambda advice: advice.anchor)
+def test_each_code_has_one_place_with_what_to_do(advice):
+    assert ANCHORS[advice.anchor] == 1
+    assert advice.cause.endswith(".")
+    assert advice.remedy.endswith(".")
+
+
+def test_there_is_no_other_place():
+    assert set(ANCHORS) - {name.lower() for name in ERRORS} <= {one.anchor for one in ADVICE}
+
+
+@pytest.mark.parametrize("name", sorted(ERRORS))
+def test_each_class_has_its_place(name):
+    assert ANCHORS[name.lower()] == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "codes"),
+    [
+        ("warning", advice_tables.warning_codes()),
+        ("reason", {reason.value for reason in FilterReason}),
+        ("outcome", {kind.value for kind in OutcomeKind}),
+        ("answer", advice_tables.statuses()),
+    ],
+)
+def test_each_code_of_the_package_is_there_and_no_other(kind, codes):
+    assert codes
+    assert {advice.code for advice in ADVICE if advice.kind == kind} == codes
+
+
+def test_codes_are_read_from_the_source():
+    assert {"no-ip", "pii-trait", "not-finite", "reserved-key"} <= advice_tables.warning_codes()
+    assert {"400", "401", "413", "501", "503"} <= advice_tables.statuses()
+
+
+def test_a_code_without_advice_stops_the_pages(monkeypatch):
+    known = advice_tables.warning_codes()
+    monkeypatch.setattr(advice_tables, "warning_codes", lambda: known | {"new-code"})
+    with pytest.raises(LookupError, match="the warning new-code has no advice"):
+        advice_tables.warnings()
+
+
+def test_advice_on_a_code_that_nobody_gives_stops_the_pages(monkeypatch):
+    old = Advice("old-code", "warning", "It was.", "Nothing.")
+    monkeypatch.setattr(advice_tables, "ADVICE", (*ADVICE, old))
+    with pytest.raises(LookupError, match="the warning old-code is no code"):
+        advice_tables.warnings()
+
+
+def test_each_rule_of_the_emulator_has_its_place():
+    page = (DOCS / "emulator.md").read_text(encoding="utf-8")
+    assert re.findall(r'<a id="([^"]+)">', page) == [rule.code for rule in RULES]
+
+
+def test_a_code_is_found_in_any_letter_case():
+    assert [advice.kind for advice in advice_on("REJECTED ")] == ["outcome", "error"]
+    assert [advice.code for advice in advice_on("loop")] == ["LOOP"]
+    assert list(advice_on("no-such-code")) == []
