@@ -90,6 +90,8 @@ class BaseDestination:
         raise AttributeError(f"{type(self).__name__} is frozen")
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_options"):  # error reporters show what could not be made, too
+            return f"<{type(self).__name__}: its options are wrong>"
         guid = self._options.app_guid
         # Enough of it to tell two apps apart, too little to send in their name.
         masked = None if guid is None else f"{guid[: min(6, len(guid) // 3)]}…"
