@@ -16,8 +16,10 @@ from typing import Any
 import advice_tables  # beside this file
 import attrs
 import command_line
+import dashboard
 import diagrams
 import metrics_table
+import observability_tables
 import reference
 from attrs import NOTHING, Factory
 
@@ -239,8 +241,7 @@ def _public_names() -> str:
 
 def _public_name(name: reference.Name) -> tuple[str, str]:
     path = name.path.relative_to(PACKAGE.parent).as_posix()
-    what = _first_sentence(name.docstring) or "The version of the package."
-    return f"[`{name.name}`](../{path})", what
+    return f"[`{name.name}`](../{path})", _first_sentence(name.docstring)
 
 
 def _first_sentence(docstring: str | None) -> str:
@@ -284,6 +285,7 @@ def _examples() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "alert-rules": observability_tables.alert_rules,
     "command-line": command_line.details,
     "commands": command_line.commands,
     "data-fields": _data_fields,
@@ -296,6 +298,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "filter-reasons": advice_tables.filter_reasons,
     "filters": _filters,
     "function-errors": advice_tables.function_error_sections,
+    "log-events": observability_tables.log_events,
+    "log-fields": observability_tables.log_fields,
     "metrics": metrics_table.metrics,
     "options-delivery": lambda: _options("delivery"),
     "options-mapping": lambda: _options("mapping"),
@@ -326,6 +330,7 @@ def main() -> None:
     fresh = {
         path: generated(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))
     }
+    fresh[DOCS / "grafana-dashboard.json"] = dashboard.dashboard()
     fresh |= {DOCS / "images" / f"{name}.svg": draw() for name, draw in diagrams.DIAGRAMS.items()}
     for path, text in fresh.items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
