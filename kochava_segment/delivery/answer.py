@@ -9,15 +9,43 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from email.utils import mktime_tz, parsedate_tz
 from enum import Enum
 
 from attrs import field, frozen
 
 
-def _lower_cased(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+class Headers(Mapping[str, str]):
+    """Headers of an answer, names in lower case. They are read when somebody asks, which is seldom.
+
+    Args:
+        read: Gives names and values; of a name that comes twice, the last counts.
+    """
+
+    __slots__ = ("_found", "_read")
+
+    def __init__(self, read: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        self._read = read
+        self._found: dict[str, str] | None = None
+
+    def _all(self) -> dict[str, str]:
+        if self._found is None:
+            self._found = {name.lower(): value for name, value in self._read()}
+        return self._found
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+def _lower_cased(headers: Mapping[str, str]) -> Headers:
+    return headers if isinstance(headers, Headers) else Headers(headers.items)
 
 
 @frozen

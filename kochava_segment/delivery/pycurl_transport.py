@@ -10,13 +10,14 @@ import io
 import os.path
 import select
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 import certifi
 import pycurl
 
 from kochava_segment.delivery.after_fork import keep_for_ever, renew_after_fork
-from kochava_segment.delivery.answer import Answer, TransportFailure
+from kochava_segment.delivery.answer import Answer, Headers, TransportFailure
 from kochava_segment.delivery.network_settings import network_settings
 from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, standard_headers
 from kochava_segment.request import KochavaRequest
@@ -151,7 +152,8 @@ class _Handle:
         except pycurl.error as error:
             self._judge(int(error.args[0]))
         self._connection.is_at(curl.getinfo(pycurl.ACTIVESOCKET))
-        return Answer(curl.getinfo(pycurl.RESPONSE_CODE), _headers(self._lines), self._body)
+        headers = Headers(partial(_parsed, tuple(self._lines)))
+        return Answer(curl.getinfo(pycurl.RESPONSE_CODE), headers, self._body)
 
     def close(self) -> None:
         self._curl.close()
@@ -224,13 +226,12 @@ def _header_lines(own: Mapping[str, str]) -> list[str]:
     return [f"{name}: {value}" for name, value in headers.items()]
 
 
-def _headers(lines: list[bytes]) -> dict[str, str]:
-    headers: dict[str, str] = {}
+def _parsed(lines: Iterable[bytes]) -> Iterable[tuple[str, str]]:
+    headers: list[tuple[str, str]] = []
     for line in lines:
+        name, separator, value = line.decode("latin-1").partition(":")
         if line.startswith(b"HTTP/"):  # what came before is a proxy's, or of 100 Continue
-            headers = {}
-        else:
-            name, _, value = line.decode("latin-1").partition(":")
-            headers[name.strip()] = value.strip()
-    headers.pop("", None)  # the blank line at the end
+            headers.clear()
+        elif separator:
+            headers.append((name.strip(), value.strip()))
     return headers

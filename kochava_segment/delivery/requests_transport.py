@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
 from kochava_segment.delivery.after_fork import renew_after_fork
-from kochava_segment.delivery.answer import Answer, TransportFailure
+from kochava_segment.delivery.answer import Answer, Headers, TransportFailure
 from kochava_segment.delivery.network_settings import network_settings
 from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, standard_headers
 from kochava_segment.request import KochavaRequest
@@ -127,7 +127,7 @@ def _answer(response: requests.Response) -> Answer:
         if 200 <= response.status_code < 300:
             detail = f"the answer broke off: {type(error).__name__}"
             raise TransportFailure(detail, maybe_sent=True) from None
-    return Answer(response.status_code, response.headers, body)
+    return Answer(response.status_code, Headers(response.headers.items), body)
 
 
 def _failure(error: Exception) -> TransportFailure:
