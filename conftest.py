@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
@@ -34,19 +36,23 @@ def _run(example: Example) -> str | None:
     if not script or script.startswith("python -m pytest"):  # these very tests
         return None
     scripts = Path(sys.executable).parent
-    process = subprocess.run(  # noqa: S603  # our own pages
+    with subprocess.Popen(  # noqa: S603  # our own pages
         ["/bin/bash", "-euo", "pipefail", "-c", script],
         cwd=example.namespace["directory"],
         env={**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=_TIMEOUT,
-        check=False,
-    )
-    example.namespace["printed"] = process.stdout
-    if process.returncode == 0:
-        return None
-    return f"exit code {process.returncode}\n{process.stdout}\n{process.stderr}"
+        start_new_session=True,
+    ) as process:
+        example.namespace["sessions"].append(process.pid)
+        try:
+            printed, errors = process.communicate(timeout=_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    example.namespace["printed"] = printed
+    return f"exit code {process.returncode}\n{printed}\n{errors}" if process.returncode else None
 
 
 def _compare(example: Example) -> str | None:
@@ -75,10 +81,14 @@ class _Surroundings:
         namespace.update(
             kochava_emulator=emulator,
             directory=directory.name,
+            sessions=[],
             surroundings=(emulator, directory, before),
         )
 
     def teardown(self, namespace: dict[str, Any]) -> None:
+        for session in namespace["sessions"]:  # what a snippet started, and none has ended
+            with suppress(ProcessLookupError):
+                os.killpg(session, signal.SIGKILL)
         emulator, directory, before = namespace["surroundings"]
         for name, value in before.items():
             if value is None:
