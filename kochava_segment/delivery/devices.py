@@ -184,8 +184,8 @@ def _disown(cursor: sqlite3.Cursor, owner: bytes, device: int) -> None:
     """Take a device off an owner, and delete it if it was the last one."""
     cursor.execute("DELETE FROM owner WHERE name = ? AND device = ?", (owner, device))
     cursor.execute(
-        "DELETE FROM device WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM owner WHERE device = ?1)",
-        (device,),
+        "DELETE FROM device WHERE id = ? AND NOT EXISTS (SELECT 1 FROM owner WHERE device = ?)",
+        (device, device),
     )
 
 

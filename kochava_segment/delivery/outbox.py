@@ -154,8 +154,8 @@ class Outbox:
     """
 
     def __init__(self, path: str | Path, settings: OutboxSettings | None = None) -> None:
-        self.settings = settings or OutboxSettings()
-        self.file = OutboxFile(path, self.settings.durability)
+        self.settings: OutboxSettings = settings or OutboxSettings()
+        self.file: OutboxFile = OutboxFile(path, self.settings.durability)
         self._apps: dict[str, int] = {}
         self._dropped_up_to = 0
         self._nothing_to_drop_until = 0.0
@@ -335,9 +335,9 @@ class Outbox:
         now = time.monotonic()
         # A lease that ends later than it is long was written before a reboot.
         dead = cursor.execute(
-            "SELECT id, name FROM relay WHERE id <> ?1 AND "
-            "(lease_until < ?2 OR lease_until > ?2 + lease)",
-            (relay, now),
+            "SELECT id, name FROM relay WHERE id <> ? AND "
+            "(lease_until < ? OR lease_until > ? + lease)",
+            (relay, now, now),
         ).fetchall()
         return [(name, self._take_back(cursor, number, give_up=give_up)) for number, name in dead]
 
