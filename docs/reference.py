@@ -74,6 +74,8 @@ SUBJECTS = (
             "OutcomeEvent LoggingHook Transport AsyncTransport Answer TransportFailure "
             "RequestsTransport DryRunTransport RecordingTransport",
             "kochava_segment.delivery.prometheus": "PrometheusHook",
+            "kochava_segment.delivery.opentelemetry": "OpenTelemetryHook",
+            "kochava_segment.json_log": "JsonFormatter",
         },
     ),
     Subject(
@@ -205,8 +207,11 @@ def door(page: str) -> str:
 
 
 def write_pages(folder: Path) -> None:
-    """Write a page for each subject, where it is not there yet as it should be."""
+    """Write a page for each subject, where it is not there yet as it should be, and no other."""
     folder.mkdir(exist_ok=True)
+    for path in folder.glob("*.md"):
+        if path.stem not in {subject.slug for subject in SUBJECTS}:
+            path.unlink()
     for subject in SUBJECTS:
         path = folder / f"{subject.slug}.md"
         page = _page(subject)

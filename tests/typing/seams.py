@@ -20,6 +20,7 @@ from kochava_segment import (
     Transport,
     TransportFailure,
 )
+from kochava_segment.delivery.opentelemetry import OpenTelemetryHook
 from kochava_segment.emulator import Complaint, Faults, KochavaEmulator, ReceivedRequest
 
 
@@ -70,7 +71,7 @@ transports: list[Transport] = [
     DryRunTransport(),
     RecordingTransport(lambda request: Answer(503, {"Retry-After": "1"}, request.body)),
 ]
-hooks: list[DeliveryHook] = [LoggingHook(), Sentence()]
+hooks: list[DeliveryHook] = [LoggingHook(), Sentence(), OpenTelemetryHook(app_guids=["koexample"])]
 KochavaDestination("koexample-app-guid", transport=transports[0], hooks=hooks)
 KochavaDestination("koexample-app-guid", hooks=[Half()])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]  # ty: ignore[invalid-argument-type]
 assert_type(RecordingTransport().requests, tuple[KochavaRequest, ...])
