@@ -140,7 +140,7 @@ class OutboxFile:
 
     def __init__(self, path: str | Path, durability: Durability = "normal") -> None:
         # The process may change its directory before the file is opened again, daemons do.
-        self.path = Path(path).absolute()
+        self.path: Path = Path(path).absolute()
         self._synchronous = {"normal": "NORMAL", "full": "FULL"}[durability]
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None

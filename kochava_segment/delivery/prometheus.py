@@ -44,8 +44,8 @@ class PrometheusHook:
     def __init__(
         self, registry: CollectorRegistry = REGISTRY, app_guids: Iterable[str] = ()
     ) -> None:
-        self.registry = registry
-        self.app_guids = set(app_guids)
+        self.registry: CollectorRegistry = registry
+        self.app_guids: set[str] = set(app_guids)
         self._attempts = Counter(
             "kochava_segment_attempts",
             "Requests that were posted to Kochava, by HTTP status (none: no answer came).",

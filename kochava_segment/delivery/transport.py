@@ -71,7 +71,7 @@ class DryRunTransport:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.sent = 0
+        self.sent: int = 0
 
     def send(self, request: KochavaRequest) -> Answer:  # noqa: ARG002
         """Accept a request."""

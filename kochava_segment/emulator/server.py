@@ -117,7 +117,8 @@ class KochavaEmulator:
         self._requests: deque[ReceivedRequest] = deque(maxlen=keep)
         self._installed: set[tuple[str, str]] = set()
         self._on_complaint = on_complaint
-        self.received = self.counted = 0
+        self.received: int = 0
+        self.counted: int = 0
         self._chooser = FaultChooser(faults or Faults())
         self._server: Server | None = None
         self._thread: threading.Thread | None = None

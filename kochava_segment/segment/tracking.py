@@ -79,7 +79,7 @@ class SegmentTracking:
         hooks: tuple[DeliveryHook, ...] = (LoggingHook(),),
     ) -> None:
         self._url = f"{_checked(write_key, host)}/v1/batch"
-        self.outbox = Outbox(path, OutboxSettings())
+        self.outbox: Outbox = Outbox(path, OutboxSettings())
         self._transport = _SegmentTransport(write_key, host)
         self._relay = Relay(
             self.outbox,
