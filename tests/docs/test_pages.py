@@ -12,6 +12,7 @@ from import_graph import without_detours
 import kochava_segment
 from kochava_segment import Options
 from kochava_segment.delivery.outbox_inspection import STATES
+from kochava_segment.emulator import Faults
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -53,6 +54,20 @@ def anchors(page):
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     return slugs | set(re.findall(r'<a id="([^"]+)">', text))
+
+
+def test_every_fault_of_the_emulator_is_described():
+    page = (DOCS / "emulator.md").read_text(encoding="utf-8")
+    described = re.findall(
+        r"^\| `([a-z-]+)` \|", page.partition("## What it checks")[0], re.MULTILINE
+    )
+    settings = {field.name for field in attrs.fields(Faults)}
+    rates = {name.replace("-", "_") for name in described}
+    assert rates <= settings
+    # What the others set is told with the fault that they belong to.
+    assert settings - rates == {
+        *("error_rate", "error_status", "retry_after", "script", "seed", "trickle_delay"),
+    }
 
 
 def test_every_option_is_described():
