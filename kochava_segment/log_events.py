@@ -290,6 +290,14 @@ BROKEN = LogEvent(
     meaning="A bug, here or in a library: please report the line, which has no content of the request. "
     "Segment sends the message again.",
 )
+SHORT_SECRETS = LogEvent(
+    name="short_secrets",
+    logger="server",
+    level=logging.WARNING,
+    text="%(options)s: fewer than %(count)d characters can be guessed; `openssl rand -hex 20` makes good "
+    "ones",
+    meaning="Nothing but these keeps strangers out.",
+)
 WRONG_TOKEN = LogEvent(
     name="wrong_token",
     logger="console",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -17,12 +17,14 @@ from kochava_segment.delivery.instrumentation import LoggingHook
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, OutboxError
+from kochava_segment.log_events import SHORT_SECRETS
 from kochava_segment.option_kinds import ENDPOINT, SECRET, Kind, is_loopback
 from kochava_segment.options import ENVIRONMENT_PREFIX
 
 _NEEDS = ("starlette", "uvicorn", "httptools", "jinja2", "prometheus_client")
 _SEGMENT = "https://api.segment.io"
 _DEFAULT_PORT = 8080
+_SHORTEST = 16  # characters of a secret that nobody guesses
 
 _HELP = """Receive messages from Segment over HTTP and send them to Kochava.
 
@@ -156,6 +158,7 @@ def serve(
         elif settings["console_token"] is None:
             settings["console_token"] = secrets.token_urlsafe(24)
             click.echo(f"the console's token is {settings['console_token']}", err=True)
+        _warn_of_short(settings)
         app = modules.create_app(destination, tracking=tracking, **settings)
         url = modules.running.url_of(bound, host)
         modules.running.serve(app, bound, lambda: click.echo(f"listening on {url}"))
@@ -178,6 +181,16 @@ def _check_exposure(
         )
     if console and console_token is None:
         raise click.UsageError(f"--host {host} lets others in: set --console-token")
+
+
+def _warn_of_short(settings: Mapping[str, Any]) -> None:
+    short = [
+        f"--{name.replace('_', '-')}"
+        for name in ("webhook_secret", "bearer_token", "postback_secret", "console_token")
+        if settings[name] is not None and len(settings[name]) < _SHORTEST
+    ]
+    if short:
+        SHORT_SECRETS.log(options=", ".join(short), count=_SHORTEST)
 
 
 class _Modules:

@@ -261,16 +261,16 @@ class OutboxFile:
                 file = self.path.resolve()
                 os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             except FileExistsError:
-                self._look_who_else_can()
+                return
             except OSError as error:
                 raise OutboxUnavailable(f"{self.path} cannot be made: {error.strerror}") from None
 
     def _look_who_else_can(self) -> None:
-        if self._checked or os.name != "posix":
+        if os.name != "posix":
             return
         try:
             found = self.path.stat()
-        except OSError:  # opening it will say why
+        except OSError:  # it was moved away meanwhile
             return
         who = None
         if found.st_mode & (stat.S_IROTH | stat.S_IWOTH):
@@ -320,6 +320,8 @@ class OutboxFile:
             (found,) = cursor.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError("quick_check")
+        if not self._checked:
+            self._look_who_else_can()
         self._checked = True
         if version < SCHEMA_VERSION:
             self._migrate(cursor)

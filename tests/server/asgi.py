@@ -8,8 +8,8 @@ import json
 
 from attrs import define
 
-SECRET = "webhook-secret"
-TOKEN = "bearer-token"
+SECRET = "webhook-secret-of-the-tests"
+TOKEN = "bearer-token-of-the-tests"
 JSON = {"Content-Type": "application/json"}
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -114,6 +114,17 @@ def test_kubernetes_names_a_variable_like_ours(tmp_path):
         assert alive(running)
 
 
+def test_secrets_that_could_be_guessed_are_named(tmp_path):
+    log, tokens = tmp_path / "log", ("--console", "--console-token", "c" * 15)
+    known = {"KOCHAVA_SEGMENT_WEBHOOK_SECRET": "w", "KOCHAVA_SEGMENT_BEARER_TOKEN": "b" * 16}
+    with log.open("w") as stderr, serving(tmp_path / "o", *tokens, stderr=stderr, **known):
+        pass
+    said = log.read_text()
+    assert "--webhook-secret, --console-token: fewer than 16 characters" in said
+    assert "--bearer-token" not in said
+    assert "ccc" not in said
+
+
 def test_other_addresses_are_fine_with_a_secret(tmp_path):
     with serving(tmp_path / "o.sqlite3", "--host", "0.0.0.0") as running:
         assert running.announced.startswith("listening on http://0.0.0.0:")

@@ -15,7 +15,7 @@ from kochava_segment.server import create_app, running
 from kochava_segment.server.console.history import DeliveryHistory
 from kochava_segment.server.http_protocol import PatientProtocol
 
-TOKEN = "console-token-1"
+TOKEN = "console-token-of-the-tests"
 APP = "koexample"
 
 
