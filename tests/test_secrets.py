@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import pickle
+import sqlite3
 import traceback
+from contextlib import closing
 
 import pytest
 
@@ -88,6 +90,23 @@ def test_no_secret_is_in_the_files_of_an_outbox(tmp_path):
     assert len(files) == 3
     assert b"koexample" in b"".join(files.values())
     assert [name for name, content in files.items() if MARK.encode() in content] == []
+
+
+def test_keys_go_to_the_configured_endpoint_whatever_an_outbox_says(tmp_path):
+    path = tmp_path / "outbox.sqlite3"
+    with KochavaEmulator() as foreign, KochavaEmulator() as kochava:
+        with KochavaDestination("koexample", outbox=path, relay=False) as destination:
+            destination.enqueue(ios())
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE body SET url = ?", (f"{foreign.url}/track/json",))
+            connection.commit()
+        with KochavaDestination(
+            "koexample", outbox=path, endpoint=kochava.url, **GIVEN
+        ) as destination:
+            destination.start_relay()
+            assert destination.flush(20)
+        assert [len(one.accepted) for one in (foreign, kochava)] == [0, 1]
+        assert foreign.received == 0
 
 
 def test_no_secret_is_in_the_answers_of_a_receiver(tmp_path):
