@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 from kochava_segment.base_destination import BaseDestination, Prepared, deadline_in, ordering_key
 from kochava_segment.delivery.async_delivery import AsyncDelivery
@@ -16,7 +16,7 @@ from kochava_segment.delivery.async_transport import AsyncTransport, make_async_
 from kochava_segment.delivery.concurrency import Concurrency, make_concurrency
 from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.errors import ConfigurationError, KochavaSegmentError, Problem
-from kochava_segment.options import Options
+from kochava_segment.options import AsyncOptionKeywords, Options
 from kochava_segment.outcome import Outcome, Receipt
 from kochava_segment.request import KochavaRequest
 
@@ -50,6 +50,9 @@ class AsyncKochavaDestination(BaseDestination):
 
     _delivery: AsyncDelivery
     _transport: AsyncTransport
+
+    def __init__(self, app_guid: str | None = None, **options: Unpack[AsyncOptionKeywords]) -> None:
+        self._start(Options.load({"app_guid": app_guid, **options}))
 
     def _start(self, options: Options) -> None:
         super()._start(options)

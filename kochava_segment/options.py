@@ -17,6 +17,7 @@ import attrs
 from attrs import frozen
 
 from kochava_segment import option_kinds as kinds
+from kochava_segment.delivery.async_transport import AsyncTransport
 from kochava_segment.delivery.instrumentation import DeliveryHook, LoggingHook
 from kochava_segment.delivery.retry import RetryPolicy
 from kochava_segment.delivery.transport import Transport
@@ -56,8 +57,8 @@ class PostbackFields:
     anonymous_id: str = "anonymous_id"
 
 
-class OptionKeywords(TypedDict, total=False):
-    """The keywords of `KochavaDestination`, for type checkers. `Options` documents each."""
+class CommonKeywords(TypedDict, total=False):
+    """The keywords of all destinations, for type checkers. `Options` documents each."""
 
     app_guids: Mapping[str, str]
     require_device_id: bool
@@ -81,8 +82,19 @@ class OptionKeywords(TypedDict, total=False):
     timeout: float | tuple[float, float]
     retry: RetryPolicy | Mapping[str, object]
     max_rate: float | None
-    transport: Transport | Literal["requests", "pycurl"] | None
     hooks: Sequence[DeliveryHook]
+
+
+class AsyncOptionKeywords(CommonKeywords, total=False):
+    """The keywords of `AsyncKochavaDestination`, which has a transport of its own kind and no outbox."""
+
+    transport: AsyncTransport | None
+
+
+class OptionKeywords(CommonKeywords, total=False):
+    """The keywords of `KochavaDestination`."""
+
+    transport: Transport | Literal["requests", "pycurl"] | None
     outbox: str | Path | None
     durability: Literal["normal", "full"]
     dedup_window: float

@@ -35,6 +35,7 @@ FLOORS = (
 )
 # `options` has options of these types; they are delivery's ground floor and import nothing above.
 OPTIONS_OF_DELIVERY = {
+    "kochava_segment.delivery.async_transport",
     "kochava_segment.delivery.instrumentation",
     "kochava_segment.delivery.retry",
     "kochava_segment.delivery.transport",

@@ -1,9 +1,12 @@
 """The types of messages know what the mapping reads, and cost nothing where they are not used."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import reference  # of docs
 from typing_extensions import get_type_hints
 
 from kochava_segment import KochavaDestination, types
@@ -125,3 +128,24 @@ def test_whoever_does_not_import_the_types_does_not_pay_for_them(code):
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "False\n"
+
+
+# What a user rarely writes the name of: it is what the others are made of.
+PARTS = {
+    *"ContextApp ContextCampaign ContextConsent ContextDevice ContextOS ContextPersonas".split(),
+    *"EventData DeviceData IdfaData AppTrackingTransparency GdprPrivacyConsent".split(),
+    *"DataSubjectDevice KochavaInstall KochavaIdfaUpdate KochavaDataSubjectRequest".split(),
+}
+
+
+def test_type_checkers_see_every_public_name_in_use():
+    files = (Path(__file__).parent / "typing").glob("*.py")
+    words = set(re.findall(r"\w+", "".join(file.read_text(encoding="utf-8") for file in files)))
+    public = {
+        name
+        for subject in reference.SUBJECTS
+        for module, names in subject.names.items()
+        for name in names.split()
+        if not module.startswith("kochava_segment.beam")  # Beam is not installed there
+    }
+    assert public - PARTS - words == set()
