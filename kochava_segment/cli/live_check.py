@@ -183,8 +183,11 @@ class _Heard:
         text = self._answer.body.decode("utf-8", "replace")
         for secret in (options.api_key, options.api_secret):
             text = text.replace(secret, "***") if secret else text
-        cut = f"{text[:_SHOWN_BODY]}…" if len(text) > _SHOWN_BODY else text
-        return f"{self._answer.status} {printable(cut) or '(no body)'}"
+        cut = f"{text[:_SHOWN_BODY]}..." if len(text) > _SHOWN_BODY else text
+        # Through ASCII: what was sent is sent, and its answer must not fail on an old terminal.
+        shown = printable(cut).encode("ascii", "backslashreplace").decode() or "(no body)"
+        waits = self._answer.headers.get("retry-after")
+        return f"{self._answer.status} {shown}{f' (Retry-After: {waits!a})' if waits else ''}"
 
 
 def _advise(text: str) -> None:

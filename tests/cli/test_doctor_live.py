@@ -1,11 +1,13 @@
 """`doctor --live` against the emulator: what it shows, asks, sends, answers and explains."""
 
+import http.server
 import json
 import os
 import pty
 import re
 import socket
 import subprocess
+import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -243,6 +245,52 @@ def test_secrets_are_neither_shown_nor_repeated():
     assert "CredentialsRejected" in wrong.stdout
     for secret in ("KEY-1234", "hush-hush", "wr0ng"):
         assert secret not in done.stdout + wrong.stdout
+
+
+class _Strange(http.server.BaseHTTPRequestHandler):
+    """A Kochava as nobody has seen it: it repeats secrets, and steers terminals."""
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def do_POST(self):
+        body = (
+            '\x1b[2J{"error": "unknown key KEY-1234", "wer": "niemand weiß"}'.encode() + b"x" * 900
+        )
+        self.send_response(400)
+        self.send_header("Retry-After", "7")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_an_answer_is_shown_without_secrets_and_steers_no_terminal():
+    with http.server.HTTPServer(("127.0.0.1", 0), _Strange) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            done = run(
+                "doctor", "--live", "--yes", "--app-guid", GUID,
+                "--endpoint", f"http://127.0.0.1:{server.server_address[1]}",
+                env=environment(
+                    KOCHAVA_SEGMENT_API_KEY="KEY-1234",
+                    KOCHAVA_SEGMENT_API_SECRET="hush",
+                    PYTHONIOENCODING="ascii",
+                ),
+            )  # fmt: skip
+        finally:
+            server.shutdown()
+            thread.join()
+    assert done.returncode == 1
+    (line,) = re.findall(r"^fail  (400 .*)$", done.stdout, re.MULTILINE)
+    start = r'400 \x1b[2J{"error": "unknown key ***", "wer": "niemand wei\xdf"}xxx'
+    assert line.startswith(start)
+    assert line.endswith("xxx... (Retry-After: '7')")
+    assert len(line) < 600
 
 
 def test_the_messages_can_be_kept_and_sent_again(kochava, tmp_path):
