@@ -155,6 +155,14 @@ def resolve(
     return make_refnode(app.builder, page, entry.docname, entry.node_id, content, name)
 
 
+def know_anchors(app: Sphinx, page: nodes.document) -> None:
+    """Let links to anchors in the middle of a text be checked; before 5.2, MyST knew headings alone."""
+    slugs = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
+    for anchor in page.findall(nodes.inline):
+        for name in anchor["names"]:
+            slugs.setdefault(name, (anchor.line, anchor["ids"][0], name))
+
+
 def set_dashes(_app: Sphinx, page: nodes.document) -> None:
     """Between a parameter and its meaning; elsewhere two hyphens begin an option."""
     for text in list(page.findall(nodes.Text)):
@@ -169,5 +177,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", process_docstring, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", process_signature)
     app.connect("missing-reference", resolve)
+    app.connect("doctree-read", know_anchors)
     app.connect("doctree-read", set_dashes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
