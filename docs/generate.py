@@ -240,7 +240,7 @@ def _public_names() -> str:
 
 
 def _public_name(name: reference.Name) -> tuple[str, str]:
-    path = name.path.relative_to(PACKAGE.parent).as_posix()
+    path = name.path.relative_to(reference.PACKAGE.parent).as_posix()
     return f"[`{name.name}`](../{path})", _first_sentence(name.docstring)
 
 
