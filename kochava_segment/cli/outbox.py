@@ -233,7 +233,9 @@ def show(box: Outbox, *, number: int, reveal: bool) -> None:
     """Show one request with its body, as JSON."""
     entry = next(inspection.entries(box, EntryFilter(ids=(number,)), bodies=True), None)
     if entry is None:
-        raise click.ClickException(f"the outbox has no request {number}")
+        raise click.ClickException(
+            f"the outbox has no request {number}: `outbox list` names those that it has"
+        )
     click.echo(json.dumps(shown_entry(entry, reveal=reveal), indent=2))
 
 

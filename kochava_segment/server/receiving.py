@@ -90,7 +90,7 @@ class SegmentReceiver:
         if self._token is None or scheme.lower() != "bearer":
             return False
         if not hmac.compare_digest(token.strip().encode(), self._token.encode()):
-            raise _unauthorised("the bearer token is wrong")
+            raise _unauthorised("the bearer token is wrong: is it the same in Segment and here?")
         return True
 
     def _refuse_unless_open(self, request: Request) -> None:

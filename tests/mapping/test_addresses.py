@@ -25,6 +25,7 @@ def test_every_address_is_one(text):
         "1.2.3.4 ",
         "1.2.3.4/8",
         "::g",
+        "fe80::1%eth0",
     ],
 )
 def test_other_text_is_none(text):
