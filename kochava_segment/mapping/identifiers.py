@@ -127,7 +127,7 @@ def find_app_guid(message: Message, platform: str | None) -> str:
         or options.app_guid
     )
     if guid is None:
-        detail = "is missing, and app_guids has none for this message's app and platform"
+        detail = "is missing, and app_guids has none for this message's app and platform: set one"
         raise ConfigurationError([Problem("app_guid", detail)])
     return guid
 

@@ -176,7 +176,8 @@ def _request(
     message.check()
     body = encode(payload, signed=message.options.signed, odd_numbers=message.notes.odd_numbers)
     if len(body) > MAX_BODY_BYTES:
-        message.problem("message", f"gives {len(body)} bytes; Kochava takes {MAX_BODY_BYTES}")
+        detail = f"gives {len(body)} bytes, Kochava takes {MAX_BODY_BYTES}: send fewer properties"
+        message.problem("message", detail)
         raise message.invalid()
     return KochavaRequest(
         url=message.options.endpoint + path,
