@@ -148,6 +148,7 @@ SUBJECTS = (
 
 # Methods of these are not ours to document.
 _FOREIGN = "object, BaseException, Exception, ValueError, str, Enum, dict, PTransform"
+_IN_BEAM = "kochava_segment.beam."
 _TABLE_LINK = re.compile(r"^\| \[`(?P<name>\w+)`\]\([^)]+\)", re.MULTILINE)
 
 
@@ -159,17 +160,15 @@ class Name:
         name: The name.
         module: The module that it is imported from.
         path: The file in which it is defined.
-        directive: Which directive of autodoc documents it.
         docstring: Its docstring.
-        signature: What a class is made of, where importing it would not tell.
+        definition: The class or function; None for all else.
     """
 
     name: str
     module: str
     path: Path
-    directive: str
     docstring: str
-    signature: str = ""
+    definition: ast.ClassDef | ast.FunctionDef | None = None
 
 
 def names_of(subject: Subject) -> Iterator[Name]:
@@ -271,17 +270,30 @@ def _page(subject: Subject) -> str:
 
 
 def _directive(name: Name) -> Iterator[str]:
-    if name.directive == "data":  # autodoc finds the docstrings of data only where it is defined
-        yield f".. py:data:: {name.module}.{name.name}"
-        yield ""
-        yield from (f"   {line}" for line in name.docstring.splitlines())
-        return
-    # Bases of Beam's are not there: without them, autodoc does not find how a class is made.
-    signature = name.signature if name.module.endswith(".beam") else ""
-    yield f".. {name.directive}:: {name.module}.{name.name}{signature}"
-    if name.directive == "autoclass":
+    whole = f"{name.module}.{name.name}"
+    if isinstance(name.definition, ast.ClassDef):
+        # Bases of Beam's are not there: without them, autodoc does not find how a class is made.
+        yield f".. autoclass:: {whole}{_signature(name.definition) if _IN_BEAM in whole else ''}"
         yield "   :members:"
         yield f"   :inherited-members: {_FOREIGN}"
+        bases = {ast.unparse(base) for base in name.definition.bases}
+        if "Enum" in bases:
+            yield "   :undoc-members:"
+        if not bases.isdisjoint(modules()):
+            yield "   :show-inheritance:"
+    elif name.definition is not None and not name.definition.decorator_list:
+        yield f".. autofunction:: {whole}"
+    else:  # also fixtures; autodoc finds the docstrings of data only where it is defined
+        yield f".. py:data:: {whole}"
+        yield ""
+        yield from (f"   {line}" for line in name.docstring.splitlines())
+
+
+def _signature(definition: ast.ClassDef) -> str:
+    for method in definition.body:
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+            return f"({ast.unparse(method.args).removeprefix('self').removeprefix(', ')})"
+    return ""
 
 
 @functools.cache
@@ -297,13 +309,14 @@ def _find(module: str, name: str) -> Name:
     while True:
         path, tree = _tree(home)
         for statement, following in zip(tree.body, [*tree.body[1:], None], strict=True):
-            found = _defined(statement, name, following)
-            if found is not None:
-                return Name(name, module, path, *found)
+            if isinstance(statement, (ast.ClassDef, ast.FunctionDef)) and statement.name == name:
+                return Name(name, module, path, ast.get_docstring(statement) or "", statement)
+            if _assigns(statement, name):
+                return Name(name, module, path, _string(following))
         home = next(_imported_from(tree, name), "")
         if not home:
             if name == "__version__":
-                return Name(name, module, path, "data", "The version of the package.")
+                return Name(name, module, path, "The version of the package.")
             raise LookupError(f"{module} has no {name}: mend SUBJECTS in docs/reference.py")
 
 
@@ -313,27 +326,10 @@ def _imported_from(tree: ast.Module, name: str) -> Iterator[str]:
             yield node.module or ""
 
 
-def _defined(
-    statement: ast.stmt, name: str, following: ast.stmt | None
-) -> tuple[str, str, str] | None:
-    """The directive, the docstring and the signature of a name, if the statement defines it."""
-    if isinstance(statement, ast.ClassDef) and statement.name == name:
-        return "autoclass", ast.get_docstring(statement) or "", _signature(statement)
-    if isinstance(statement, ast.FunctionDef) and statement.name == name:
-        fixture = any("fixture" in ast.unparse(by) for by in statement.decorator_list)
-        return "data" if fixture else "autofunction", ast.get_docstring(statement) or "", ""
-    if isinstance(statement, (ast.Assign, ast.AnnAssign)):
-        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        if name in {ast.unparse(target) for target in targets}:
-            return "data", _string(following), ""
-    return None
-
-
-def _signature(statement: ast.ClassDef) -> str:
-    for method in statement.body:
-        if isinstance(method, ast.FunctionDef) and method.name == "__init__":
-            return f"({ast.unparse(method.args).removeprefix('self').removeprefix(', ')})"
-    return ""
+def _assigns(statement: ast.stmt, name: str) -> bool:
+    if isinstance(statement, ast.Assign):
+        return name in map(ast.unparse, statement.targets)
+    return isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) == name
 
 
 def _string(statement: ast.stmt | None) -> str:
