@@ -122,3 +122,18 @@ def test_the_reference_shows_the_defaults_of_options(site):
 def test_the_reference_links_classes_by_their_name_alone(site):
     page = (site / "reference" / "beam.html").read_text(encoding="utf-8")
     assert 'href="destinations.html#kochava_segment.KochavaDestination"' in page
+
+
+@pytest.mark.parametrize("width", [390, 1280])  # a telephone, and a usual window
+def test_no_page_is_wider_than_the_screen(site, chromium, width):
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    too_wide = []
+    for page in sorted(site.rglob("*.html")):
+        chromium.get(page.as_uri())
+        if chromium.execute_script(
+            "return document.documentElement.scrollWidth > document.documentElement.clientWidth"
+        ):
+            too_wide.append(page.name)
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert too_wide == []
