@@ -115,9 +115,10 @@ RETRY = LogEvent(
     logger="delivery",
     level=logging.WARNING,
     text="%(action)s %(message_id)s: attempt %(attempt)d failed (status %(status)s), "
-    "next in %(wait).2f s",
+    "next in %(wait).2f s; %(count)d such since the last line",
     others=("app",),
-    meaning="An attempt failed, and another follows. Some are usual; many are Kochava in trouble.",
+    meaning="An attempt failed, and another follows. Some are usual; many are Kochava in trouble. Of each "
+    "status it is written every 10 s at most, and `count` says how many there were.",
 )
 DELIVERED = LogEvent(
     name="delivered",

@@ -283,7 +283,9 @@ class Options:
         "extra `fast` is installed, else requests.",
     )
     hooks: tuple[DeliveryHook, ...] = _option(
-        _HOOKS, (LoggingHook(),), "Whom to tell of attempts, retries and outcomes."
+        _HOOKS,
+        attrs.Factory(lambda: (LoggingHook(),)),  # each counts for itself
+        "Whom to tell of attempts, retries and outcomes.",
     )
 
     # Outbox

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kochava_segment.log_events import (
     ATTEMPT,
@@ -105,11 +106,40 @@ class DeliveryHook(Protocol):
         """A delivery has ended."""
 
 
+_EVERY = 10.0  # seconds
+
+
+class _Throttle:
+    """Lets one of a kind through in some seconds, and counts those that it holds back.
+
+    Threads share it without a lock, which a fork could leave locked: of what is only shown, one may
+    be lost.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[object, tuple[float, int]] = {}
+
+    def take(self, kind: object) -> int:
+        """For how many of its kind this one stands; 0 if it is to be held back."""
+        now = time.monotonic()
+        until, held = self._kinds.get(kind, (0.0, 0))
+        if now < until <= now + _EVERY:  # later ones are of another machine's clock
+            self._kinds[kind] = until, held + 1
+            return 0
+        self._kinds[kind] = now + _EVERY, 0
+        return held + 1
+
+
 @frozen
 class LoggingHook:
-    """Logs deliveries: attempts and acceptance at DEBUG, retries at WARNING, failures at ERROR."""
+    """Logs deliveries: attempts and acceptance at DEBUG, retries at WARNING, failures at ERROR.
+
+    While Kochava is away, thousands of attempts fail each second: of retries after one status, one in
+    10 s is logged, with how many there were.
+    """
 
     logger: logging.Logger = _logger
+    _retries: _Throttle = field(factory=_Throttle, init=False, eq=False, repr=False)
 
     def attempt(self, event: AttemptEvent) -> None:
         """Log an attempt."""
@@ -125,7 +155,10 @@ class LoggingHook:
         )
 
     def retry_scheduled(self, event: RetryScheduledEvent) -> None:
-        """Log a retry."""
+        """Log a retry, or count it."""
+        count = self._retries.take(event.status)
+        if not count:
+            return
         RETRY.log(
             self.logger,
             action=event.action,
@@ -134,6 +167,7 @@ class LoggingHook:
             status=event.status,
             wait=event.wait,
             app=app_in_brief(event.app_guid),
+            count=count,
         )
 
     def outcome(self, event: OutcomeEvent) -> None:

@@ -63,7 +63,7 @@ class SegmentTracking:
         path: The file of the queue, an outbox as any other: the command `outbox` opens it.
         write_key: The write key of a source in Segment.
         host: The base URL of Segment's HTTP API: SEGMENT, SEGMENT_EU, or another for tests.
-        hooks: Whom to tell of attempts, retries and outcomes.
+        hooks: Whom to tell of attempts, retries and outcomes; by default a LoggingHook.
 
     Raises:
         ConfigurationError: if the write key is empty, or the host is no URL.
@@ -76,7 +76,7 @@ class SegmentTracking:
         write_key: str,
         host: str = SEGMENT,
         *,
-        hooks: tuple[DeliveryHook, ...] = (LoggingHook(),),
+        hooks: tuple[DeliveryHook, ...] | None = None,
     ) -> None:
         self._url = f"{_checked(write_key, host)}/v1/batch"
         self.outbox: Outbox = Outbox(path, OutboxSettings())
@@ -87,7 +87,7 @@ class SegmentTracking:
             prepare=lambda request: evolve(request, url=self._url),
             credentials=hashlib.sha256(write_key.encode()).digest(),
             settings=RelaySettings(workers=2, retry=_RETRY),
-            hooks=hooks,
+            hooks=(LoggingHook(),) if hooks is None else hooks,
             peer=_PEER,
         )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 
 import pytest
 
@@ -12,11 +13,13 @@ from kochava_segment import (
     RecordingTransport,
     RetriesExhausted,
     RetryPolicy,
+    RetryScheduledEvent,
     TransportFailure,
 )
+from kochava_segment.delivery import instrumentation as module
 from kochava_segment.delivery.instrumentation import Hooks
 from tests.messages import ios
-from tests.records import fields
+from tests.records import fields, logged
 
 SECRETS = ("EA7583CD", "7F2A1C5E", "203.0.113.7", "u-42", "a-42", "Level Up", "iPhone", "s3cret")
 
@@ -76,7 +79,10 @@ def test_the_log_shows_each_step_at_its_level(caplog):
         *("DEBUG", "ERROR"),
     ]
     assert lines[0][1].startswith("event m-1: attempt 1 the answer was lost (status None,")
-    assert lines[1][1] == "event m-1: attempt 1 failed (status None), next in 0.00 s"
+    assert (
+        lines[1][1]
+        == "event m-1: attempt 1 failed (status None), next in 0.00 s; 1 such since the last line"
+    )
     assert lines[3][1].startswith("event m-1: accepted after 2 attempts (status 200,")
     assert lines[5][1].startswith("event m-1: CredentialsRejected after 1 attempts (status 401,")
     assert {record.name for record in caplog.records} == {"kochava_segment.delivery"}
@@ -92,6 +98,41 @@ def test_the_log_shows_no_content_and_no_secret(caplog, statuses):
     assert caplog.records
     shown = caplog.text + repr([fields(record) for record in caplog.records])
     assert [secret for secret in SECRETS if secret in shown] == []
+
+
+def failed(status):
+    return RetryScheduledEvent(message_id="m", action="event", attempt=1, status=status, wait=1.0)
+
+
+def test_many_retries_are_few_records_that_count_them(caplog, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    hook, another = LoggingHook(), LoggingHook()
+    for status in (503, 503, None, 503, 503, None):
+        hook.retry_scheduled(failed(status))
+    another.retry_scheduled(failed(503))
+    now += 10.0
+    for _ in range(3):
+        hook.retry_scheduled(failed(503))
+    found = [(one["status"], one["count"]) for one in logged(caplog, "retry")]
+    assert found == [(503, 1), (None, 1), (503, 1), (503, 4)]
+    assert caplog.messages[-1].endswith("next in 1.00 s; 4 such since the last line")
+
+
+def test_a_hook_that_comes_from_another_machine_is_not_silent(caplog, monkeypatch):
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1e9)  # it runs for longer
+    hook = LoggingHook()
+    hook.retry_scheduled(failed(503))
+    monkeypatch.setattr(module.time, "monotonic", lambda: 1000.0)
+    pickle.loads(pickle.dumps(hook)).retry_scheduled(failed(503))
+    assert len(logged(caplog, "retry")) == 2
+
+
+def test_hooks_of_one_logger_are_equal():
+    used = LoggingHook()
+    used.retry_scheduled(failed(503))
+    assert used == LoggingHook()
+    assert hash(used) == hash(LoggingHook())
 
 
 def test_the_logger_can_be_another(caplog):
