@@ -28,6 +28,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._part = _HEAD  # of the first request, though none of it has come
         self._number = 0
         self._head_bytes = 0
+        self._bodyless_bytes = 0  # that came since the last ones of a body, once a head was whole
         self._timed: tuple[int, int] | None = None  # of which request what is timed
         self._timer: asyncio.TimerHandle | None = None
 
@@ -45,6 +46,7 @@ class PatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take a piece of a request, or of several."""
         number = self._number
+        self._bodyless_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -55,6 +57,10 @@ class PatientProtocol(HttpToolsProtocol):
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._end_with(_TOO_LARGE)
                 return
+        # The sizes of chunks, their extensions and what trails the last one have no limit elsewhere.
+        if self._part == _BODY and self._bodyless_bytes > MAX_HEAD_BYTES:
+            self._end_with(_TOO_LARGE)
+            return
         self._set_timer()
 
     def on_message_begin(self) -> None:
@@ -63,10 +69,21 @@ class PatientProtocol(HttpToolsProtocol):
         self._number += 1
         self._part = _HEAD
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header: in the head. What trails a body is none, and is not kept."""
+        if self._part == _HEAD:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._bodyless_bytes = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         """Its head is whole."""
         super().on_headers_complete()
         self._part = _BODY
+        self._bodyless_bytes = 0
 
     def on_message_complete(self) -> None:
         """All of it is there."""

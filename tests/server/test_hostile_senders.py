@@ -133,6 +133,45 @@ def test_a_request_that_two_readers_could_read_in_two_ways_ends_its_connection(r
     assert "smuggled" not in running.stored()
 
 
+@pytest.mark.parametrize("signature", [b"X-Signature: 0\r\n", b""], ids=["checked", "refused"])
+@pytest.mark.parametrize(
+    ("begins", "goes_on"),
+    [
+        (b"2\r\n{}\r\n0\r\n", b"X-Trailing: " + b"x" * 1000 + b"\r\n"),
+        (b"2\r\n{}\r\n0\r\nX-Trailing: ", b"x" * 65_536),
+        (b"2;extension=", b"x" * 65_536),
+        (b"", b"0" * 65_536),
+    ],
+    ids=["headers behind the body", "one of them", "extension of a chunk", "length of a chunk"],
+)
+def test_what_belongs_to_no_body_and_never_ends_is_cut_off(running, begins, goes_on, signature):
+    with running.connect(5) as sock:
+        sock.sendall(
+            b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            + (signature + b"Transfer-Encoding: chunked\r\n\r\n" + begins)
+        )
+        far_more_than_the_system_keeps = goes_on * (2**26 // len(goes_on))
+        with pytest.raises(OSError, match=r"reset|[Bb]roken pipe"):
+            sock.sendall(far_more_than_the_system_keeps)
+    status, _ = running.request("GET", "/healthz")
+    assert status == 200
+
+
+def test_headers_behind_a_body_are_none(running):
+    body = encoded(ios(messageId="behind"))
+    head = (
+        b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Trailer: X-Signature, Authorization\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    trailer = "".join(f"{name}: {value}\r\n" for name, value in {**signed(body), **BEARER}.items())
+    with running.connect(5) as sock:
+        sock.sendall(
+            head + b"%x\r\n" % len(body) + body + b"\r\n0\r\n" + trailer.encode() + b"\r\n"
+        )
+        assert read_answers(sock, 1) == [401]
+    assert "behind" not in running.stored()
+
+
 def test_an_unexpected_error_is_answered_and_logged_without_what_it_quotes(
     destination, caplog, monkeypatch
 ):
