@@ -132,9 +132,33 @@ def attribution_loop() -> str:
     return drawing.svg()
 
 
+def deployment() -> str:
+    """Who talks to whom where the receiver runs."""
+    drawing = Drawing(890, 330, "The receiver in production: who talks to whom")
+    drawing.frame((325, 24, 365, 290), "one machine: kochava-segment serve")
+    drawing.arrow((150, 75), (210, 75), label="https")
+    drawing.arrow((150, 150), (210, 150), label="https")
+    drawing.arrow((290, 112), (350, 112))
+    drawing.arrow((460, 112), (560, 112), label="stored first")
+    drawing.arrow((615, 137), (615, 195))
+    drawing.arrow((670, 220), (740, 220), label="https")
+    drawing.arrow((150, 275), (350, 275), label="inside only")
+    drawing.box((20, 50, 130, 50), "Segment", "/segment", kind="theirs")
+    drawing.box((20, 125, 130, 50), "Kochava", "/kochava/postback", kind="theirs")
+    drawing.box((210, 50, 80, 125), "Proxy", "TLS, limits")
+    drawing.box((350, 82, 110, 60), "Receiver", "answers 202", kind="ours")
+    drawing.box((560, 87, 110, 50), "Outbox", "kochava.sqlite3", kind="good")
+    drawing.box((560, 195, 110, 50), "Relay", "signs, sends", kind="ours")
+    drawing.box((350, 250, 150, 50), "/metrics, /readyz", "/console", kind="ours")
+    drawing.box((20, 250, 130, 50), "You", "monitoring, browser")
+    drawing.box((740, 195, 130, 50), "Kochava", "/track/json", kind="theirs")
+    return drawing.svg()
+
+
 DIAGRAMS: dict[str, Callable[[], str]] = {
     "architecture-imports": imports,
     "architecture-path": message_path,
     "attribution-loop": attribution_loop,
+    "deployment": deployment,
     "outbox-states": outbox_states,
 }
