@@ -59,8 +59,11 @@ def event_fields(
     data = JsonValues(message).object(properties, ("properties",), also_personal)
     if preset is not None:
         data.update(preset)
-    for raw_key in KEYS_BY_NAME.get(name, ()):
-        _add(raw_key, data, message)
+    raw_keys = KEYS_BY_NAME.get(name)
+    if raw_keys is not None:
+        products = _products(data)
+        for raw_key in raw_keys:
+            _add(raw_key, data, products, message)
     currency = _currency(message, data)
     data = _rename_reserved(_NESTED[options.nested](data), message)
     if len(data) > _MANY_KEYS:
@@ -74,7 +77,7 @@ def event_fields(
     return fields
 
 
-def _add(raw_key: RawKey, data: dict[str, Any], message: Message) -> None:
+def _add(raw_key: RawKey, data: dict[str, Any], products: _Products, message: Message) -> None:
     """Give `data` one of its event's raw keys, from whatever feeds it."""
     source = feeding_property(raw_key, data)
     if source is not None:
@@ -90,7 +93,7 @@ def _add(raw_key: RawKey, data: dict[str, Any], message: Message) -> None:
             del data[source]
         data[raw_key.key] = value
     elif raw_key.products:
-        value = _FROM_PRODUCTS[raw_key.key](raw_key, data, message)
+        value = _FROM_PRODUCTS[raw_key.key](raw_key, products, message)
         if value is not None:
             data[raw_key.key] = value
     elif raw_key.message_field == "userId":
@@ -101,24 +104,26 @@ def _add(raw_key: RawKey, data: dict[str, Any], message: Message) -> None:
 
 def feeding_property(raw_key: RawKey, data: Mapping[str, Any]) -> str | None:
     """The property that feeds a raw key: the key itself if it is there, else the first with a value."""
-    for key in (raw_key.key, *raw_key.properties):
+    for key in raw_key.feeding:
         if data.get(key) not in (None, ""):
             return key
     return None
 
 
-def _products(data: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+_Products = list[tuple[int, dict[str, Any]]]
+
+
+def _products(data: Mapping[str, Any]) -> _Products:
     products = data.get("products")
-    if isinstance(products, list):
-        for index, product in enumerate(products):
-            if isinstance(product, dict):
-                yield index, product
+    if not isinstance(products, list):
+        return []
+    return [(index, product) for index, product in enumerate(products) if isinstance(product, dict)]
 
 
-def _joined(raw_key: RawKey, data: Mapping[str, Any], _: Message) -> str | None:
+def _joined(raw_key: RawKey, products: _Products, _: Message) -> str | None:
     """The first of the raw key's product fields that each product has, joined with commas."""
     texts = []
-    for _index, product in _products(data):
+    for _index, product in products:
         for key in raw_key.products:
             value = product.get(key)
             if value is not None and value != "":
@@ -128,11 +133,11 @@ def _joined(raw_key: RawKey, data: Mapping[str, Any], _: Message) -> str | None:
     return ",".join(texts) or None
 
 
-def _summed(raw_key: RawKey, data: Mapping[str, Any], message: Message) -> int | float | None:
+def _summed(raw_key: RawKey, products: _Products, message: Message) -> int | float | None:
     """The sum of the products' quantities; a product without one counts as one."""
     total: int | float = 0
     (key,) = raw_key.products
-    for index, product in _products(data):
+    for index, product in products:
         quantity = product.get(key)
         number = 1 if quantity in (None, "") else as_number(quantity)
         if number is None:
@@ -149,7 +154,7 @@ def _summed(raw_key: RawKey, data: Mapping[str, Any], message: Message) -> int |
     return message.number(total) or None
 
 
-_FROM_PRODUCTS: dict[str, Callable[[RawKey, Mapping[str, Any], Message], Any]] = {
+_FROM_PRODUCTS: dict[str, Callable[[RawKey, _Products, Message], Any]] = {
     "content_id": _joined,
     "name": _joined,
     "quantity": _summed,
@@ -169,7 +174,8 @@ def sendable_user_id(message: Message) -> str | None:
 
 def _currency(message: Message, data: dict[str, Any]) -> str | None:
     """The event's currency; on events with a price it is put into `data` as well."""
-    priced = as_number(data.get("price")) is not None
+    price = data.get("price")
+    priced = price is not None and as_number(price) is not None
     # Read past allow_properties: a price whose currency was filtered away would be taken for dollars.
     given = message.properties.values.get("currency")
     if given is None or given == "":

@@ -333,7 +333,7 @@ _ROOT_READERS: dict[str, Callable[[Message, Device], object]] = {
 
 def raw_key_rule(raw_key: RawKey) -> str:
     """What feeds a raw key, in a sentence; for documentation and `explain`."""
-    sources = [f"properties.{name}" for name in (raw_key.key, *raw_key.properties)]
+    sources = [f"properties.{name}" for name in raw_key.feeding]
     if raw_key.products:
         how = "summed" if raw_key.number else "joined with commas"
         sources.append(f"products[].{' or '.join(raw_key.products)} {how}")

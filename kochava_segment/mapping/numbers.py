@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from decimal import Decimal
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_CHARACTERS = "0123456789.+-eE"
 _LONGEST_TEXT = 64
 _LARGEST_EXACT = 2**53
 _LARGEST = int(sys.float_info.max)
@@ -34,9 +33,12 @@ def as_number(value: object) -> int | float | None:
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
         return None
     text = value.strip()
-    if not _NUMBER.fullmatch(text):
+    if not text or text.strip(_CHARACTERS):  # Python takes 1_000, inf and the digits of all scripts
         return None
-    number = int(text) if text.lstrip("+-").isdecimal() else float(text)
+    try:
+        number = int(text) if text.lstrip("+-").isdecimal() else float(text)
+    except ValueError:
+        return None
     return whole(number) if math.isfinite(number) else None
 
 

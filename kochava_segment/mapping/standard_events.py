@@ -6,7 +6,7 @@ and B2B specs, with the older aliases.
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kochava_segment.names import fold_name
 
@@ -61,6 +61,7 @@ class RawKey:
         products: The fields of the entries of `products[]` that feed it where no property does.
         number: Its value is a number; text that is one becomes one.
         message_field: The field of the message, beside `properties`, that feeds it.
+        feeding: All properties that feed it, the key itself first.
     """
 
     key: str
@@ -68,6 +69,11 @@ class RawKey:
     products: tuple[str, ...] = ()
     number: bool = False
     message_field: str | None = None
+    feeding: tuple[str, ...] = field(init=False)
+
+    @feeding.default
+    def _all_properties(self) -> tuple[str, ...]:
+        return (self.key, *self.properties)
 
 
 @frozen
