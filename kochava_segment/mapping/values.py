@@ -17,6 +17,9 @@ from kochava_segment.names import is_personal_property, looks_like_email
 MAX_DEPTH = 64
 """How deep objects and lists may be nested in properties; a cycle is deeper than anything."""
 
+_LONGEST_KEPT = 200
+_MOST_KEPT = 4096
+
 
 class _LeftOut(Enum):
     LEFT_OUT = "left out"
@@ -24,6 +27,24 @@ class _LeftOut(Enum):
 
 LEFT_OUT = _LeftOut.LEFT_OUT
 """Stands for a value that must not be sent; never leaves the mapping."""
+
+
+class _PlainNames(dict[Any, bool]):
+    """Whether a name of a property needs no closer look: it is text, and not of personal data.
+
+    Each name is looked at once. Endless ones, and thousands of others, are not kept.
+    """
+
+    def __missing__(self, name: object) -> bool:
+        if type(name) is not str or len(name) > _LONGEST_KEPT:
+            return False
+        if len(self) >= _MOST_KEPT:
+            self.clear()
+        plain = self[name] = is_unicode(name) and not is_personal_property(name)
+        return plain
+
+
+_PLAIN_NAMES = _PlainNames()
 
 
 class JsonValues:
@@ -63,15 +84,26 @@ class JsonValues:
         """
         result: dict[str, Any] = {}
         for key in _sorted_names(values):
-            if not isinstance(key, str) or not (key.isascii() or is_unicode(key)):
-                self._problem(where, key, "has a name that is not a string of valid Unicode")
-            elif (is_personal_property(key) or key in also_personal) and not self._may_pass(key):
-                self._withhold(where, key)
-            else:
-                converted = self.value(values[key], where, key)
-                if converted is not LEFT_OUT:
-                    result[str(key)] = converted
+            plain = _PLAIN_NAMES[key] and key not in also_personal
+            if not plain and not self._may_have(key, where, also_personal):
+                continue
+            value = values[key]
+            if type(value) is not str or "@" in value or not value.isascii():
+                value = self.value(value, where, key)
+                if value is LEFT_OUT:
+                    continue
+            result[str(key)] = value
         return result
+
+    def _may_have(self, key: Any, where: Where, also_personal: frozenset[str]) -> bool:
+        """Whether an object may have something of this name; noted if not."""
+        if not isinstance(key, str) or not is_unicode(key):
+            self._problem(where, key, "has a name that is not a string of valid Unicode")
+            return False
+        if (is_personal_property(key) or key in also_personal) and not self._may_pass(key):
+            self._withhold(where, key)
+            return False
+        return True
 
     def _may_pass(self, key: Any) -> bool:
         return self._personal or key in self._allowed
@@ -81,8 +113,7 @@ class JsonValues:
         # Exact types first, since nearly all values have one of them.
         kind = type(value)
         if kind is str:
-            plain = value.isascii() and "@" not in value
-            return value if plain else self._text(value, where, key)
+            return self._text(value, where, key)
         if value is None or kind is bool:
             return value
         if kind is int or kind is float:
@@ -134,7 +165,7 @@ class JsonValues:
 
     def _number(self, value: float, where: Where, key: Any) -> int | float | _LeftOut:
         if is_finite(value):
-            return self._message.number(value)
+            return value if type(value) is int else self._message.number(value)
         detail = "was left out: it is not a number, or larger than any double"
         self._message.warn("not-finite", path_of((*where, key)), detail)
         return LEFT_OUT
