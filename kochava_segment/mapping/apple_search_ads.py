@@ -119,7 +119,7 @@ def _middleware_campaign(message: Message) -> tuple[Section | None, Section]:
     """The middleware's campaign, and the section that holds its dates in versions before 3."""
     for holder in (message.context, message.properties):
         # Other senders' campaigns may be anything, also no object.
-        campaign_values = holder.get("campaign")
+        campaign_values = holder.values.get("campaign")
         if not campaign_values or not isinstance(campaign_values, (dict, Mapping)):
             continue
         campaign = holder.section("campaign")

@@ -27,6 +27,7 @@ _USER_AGENT_MARKS = (
 _APP_GUID = re.compile(r"[A-Za-z0-9._-]+")
 _APP_GUIDS_KEYS = {APPLE: "ios", ANDROID: "android"}
 
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 _ADVERTISING_ID_KEYS = ("advertisingId", "advertising_id", "idfa")
 
 # Kochava's keys for the advertising id and the device id; all of them where the platform is unknown.
@@ -221,7 +222,7 @@ def _device_id(message: Message) -> str | None:
 
 
 def _is_android_id(device_id: str) -> bool:
-    return len(device_id) == 16 and all(char in "0123456789abcdefABCDEF" for char in device_id)
+    return len(device_id) == 16 and _HEX_DIGITS.issuperset(device_id)
 
 
 def _own_device_ids(message: Message) -> dict[str, str]:

@@ -53,12 +53,20 @@ class Section:
     the wrong type.
     """
 
-    __slots__ = ("notes", "path", "values")
+    __slots__ = ("_key", "_parent", "notes", "values")
 
-    def __init__(self, values: Mapping[str, Any], notes: Notes, path: str = "") -> None:
+    def __init__(
+        self, values: Mapping[str, Any], notes: Notes, parent: Section | None = None, key: str = ""
+    ) -> None:
         self.values = values
         self.notes = notes
-        self.path = path
+        self._parent = parent
+        self._key = key
+
+    @property
+    def path(self) -> str:
+        """Where it stands in the message. Made when asked for: few messages have anything odd."""
+        return "" if self._parent is None else join(self._parent.path, self._key)
 
     def get(self, key: str) -> Any:
         """The raw value, None where there is none."""
@@ -69,32 +77,30 @@ class Section:
         value = self.values.get(key)
         if value is None:
             return _NOTHING
-        if type(value) is not dict and not isinstance(value, Mapping):
-            self._wrong(key, "must be an object")
-            return _NOTHING
-        return Section(value, self.notes, f"{self.path}.{key}" if self.path else key)
+        if type(value) is dict or isinstance(value, Mapping):
+            return Section(value, self.notes, self, key)
+        self._wrong(key, "must be an object")
+        return _NOTHING
 
-    def text(self, key: str) -> str | None:
-        """The string at `key`."""
+    def text(self, key: str, *, or_number: bool = False) -> str | None:
+        """The string at `key`, or if a number may stand there, that as a string."""
         value = self.values.get(key)
         if value is None:
             return None
-        if not isinstance(value, str):
-            self._wrong(key, "must be a string")
-            return None
-        if not (value.isascii() or is_unicode(value)):
+        if isinstance(value, str):
+            if value.isascii() or is_unicode(value):
+                return value if value.strip() else None
             self._wrong(key, "is not valid Unicode: it has half of a surrogate pair")
             return None
-        return value if value.strip() else None
+        if or_number and isinstance(value, (int, float)) and not isinstance(value, bool):
+            if is_finite(value):
+                return decimal_text(value)
+        self._wrong(key, "must be a string")
+        return None
 
     def word(self, key: str) -> str | None:
         """The string at `key`, or the number at `key` as a string: versions and user ids."""
-        value = self.values.get(key)
-        if value is None:
-            return None
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value):
-            return decimal_text(value)
-        return self.text(key)
+        return self.text(key, or_number=True)
 
     def flag(self, key: str) -> bool | None:
         """The boolean at `key`; the strings "true" and "false" are taken for it."""
@@ -204,13 +210,14 @@ class Message:
         self.properties = self.root.section("properties")
         self.traits = self.root.section("traits")
         self._integrations = self.root.section("integrations")
-        self.kochava = self._kochava_options()
+        has_options = self._integrations.values
+        self.kochava = self._kochava_options() if has_options else _NOTHING
 
     def _kochava_options(self) -> Section:
         value = self._integrations.get("Kochava")
         if not value or not isinstance(value, (dict, Mapping)):
             return _NOTHING
-        return Section(_BothSpellings(value), self.notes, "integrations.Kochava")
+        return Section(_BothSpellings(value), self.notes, self._integrations, "Kochava")
 
     @property
     def user_id(self) -> str | None:
@@ -228,7 +235,7 @@ class Message:
     def number(self, value: float) -> int | float:
         """A finite number as it is sent: 150.0 as 150."""
         number = whole(value)
-        if is_odd(number):
+        if type(number) is float and is_odd(number):
             self.notes.odd_numbers = True
         return number
 
@@ -292,7 +299,7 @@ class Message:
     def time(self) -> int | None:
         """When it happened, in whole epoch seconds; None where no source tells."""
         for key in ("timestamp", "originalTimestamp", "sentAt", "receivedAt"):
-            value = self.root.get(key)
+            value = self.root.values.get(key)
             if value is None or value == "":
                 continue
             seconds = epoch_seconds(value)
