@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from typing import Any
 
 from attrs import field, frozen
@@ -47,6 +48,7 @@ FIELDS = {
 
 _PLACE = re.compile(r"%\((\w+)\)")
 _APP_SHOWN = 6  # characters
+_EVERY = 10.0  # seconds
 
 
 @frozen(kw_only=True)
@@ -92,6 +94,27 @@ class LogEvent:
             }
             values = (shown,) if shown else ()
             logger.log(self.level, self.text, *values, extra=extra, stacklevel=2)
+
+
+class Throttle:
+    """Lets one of a kind through in some seconds, and counts those that it holds back.
+
+    Threads share it without a lock, which a fork could leave locked: of what is only shown, one may
+    be lost.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[object, tuple[float, int]] = {}
+
+    def take(self, kind: object) -> int:
+        """For how many of its kind this one stands; 0 if it is to be held back."""
+        now = time.monotonic()
+        until, held = self._kinds.get(kind, (0.0, 0))
+        if now < until <= now + _EVERY:  # later ones are of another machine's clock
+            self._kinds[kind] = until, held + 1
+            return 0
+        self._kinds[kind] = now + _EVERY, 0
+        return held + 1
 
 
 def app_in_brief(guid: str | None) -> str | None:
@@ -280,8 +303,15 @@ REFUSED = LogEvent(
     logger="server",
     level=logging.WARNING,
     text="%(endpoint)s: %(status)d to %(client)s: %(reason)s",
-    meaning="A request was not taken, or messages in it were not. 401 is a wrong secret or somebody else; "
-    "503 means that Segment will try again.",
+    meaning="A request was not taken, or messages in it were not. 401 is a wrong secret or somebody else.",
+)
+TAKES_NOTHING = LogEvent(
+    name="takes_nothing",
+    logger="server",
+    level=logging.ERROR,
+    text="%(endpoint)s: %(status)d to %(client)s: %(reason)s; %(count)d such since the last line",
+    meaning="The outbox is full, locked or broken. Segment tries again for 4 hours. Written every 10 s at "
+    "most; `count` says how many requests it was.",
 )
 BROKEN = LogEvent(
     name="broken",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from kochava_segment.log_events import (
     HOOK_FAILED,
     NOT_DELIVERED,
     RETRY,
+    Throttle,
     app_in_brief,
 )
 
@@ -106,30 +106,6 @@ class DeliveryHook(Protocol):
         """A delivery has ended."""
 
 
-_EVERY = 10.0  # seconds
-
-
-class _Throttle:
-    """Lets one of a kind through in some seconds, and counts those that it holds back.
-
-    Threads share it without a lock, which a fork could leave locked: of what is only shown, one may
-    be lost.
-    """
-
-    def __init__(self) -> None:
-        self._kinds: dict[object, tuple[float, int]] = {}
-
-    def take(self, kind: object) -> int:
-        """For how many of its kind this one stands; 0 if it is to be held back."""
-        now = time.monotonic()
-        until, held = self._kinds.get(kind, (0.0, 0))
-        if now < until <= now + _EVERY:  # later ones are of another machine's clock
-            self._kinds[kind] = until, held + 1
-            return 0
-        self._kinds[kind] = now + _EVERY, 0
-        return held + 1
-
-
 @frozen
 class LoggingHook:
     """Logs deliveries: attempts and acceptance at DEBUG, retries at WARNING, failures at ERROR.
@@ -139,7 +115,7 @@ class LoggingHook:
     """
 
     logger: logging.Logger = _logger
-    _retries: _Throttle = field(factory=_Throttle, init=False, eq=False, repr=False)
+    _retries: Throttle = field(factory=Throttle, init=False, eq=False, repr=False)
 
     def attempt(self, event: AttemptEvent) -> None:
         """Log an attempt."""

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kochava_segment.errors import ConfigurationError, InvalidEventPayload, Problem
-from kochava_segment.log_events import BROKEN, REFUSED
+from kochava_segment.log_events import BROKEN, REFUSED, TAKES_NOTHING
 from kochava_segment.outcome import Outcome, OutcomeKind
 
 _STATUS = {
@@ -108,7 +108,12 @@ def log_refusal(request: Request, endpoint: str, status: int, detail: str) -> No
         detail: Why, without content.
     """
     client = request.client.host if request.client else "unknown"
-    REFUSED.log(endpoint=endpoint, status=status, client=client, reason=detail)
+    if status != 503:
+        REFUSED.log(endpoint=endpoint, status=status, client=client, reason=detail)
+    elif count := request.app.state.refused_for_now.take((endpoint, detail)):
+        TAKES_NOTHING.log(
+            endpoint=endpoint, status=status, client=client, reason=detail, count=count
+        )
 
 
 def answer_failure(request: Request, endpoint: str, error: Exception) -> Response:

@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, Problem
+from kochava_segment.log_events import Throttle
 from kochava_segment.segment.tracking import SegmentTracking
 from kochava_segment.server.answers import Refusal, answer_failure, log_refusal
 from kochava_segment.server.group_commit import GroupCommit
@@ -103,6 +104,7 @@ def create_app(
             await run_in_threadpool(tracking.stop_relay)
 
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_here})
+    app.state.refused_for_now = Throttle()
     app.state.destination = destination
     app.state.tracking = tracking
     app.state.metrics = metrics

@@ -15,8 +15,8 @@ from kochava_segment import (
     RetryPolicy,
     RetryScheduledEvent,
     TransportFailure,
+    log_events,
 )
-from kochava_segment.delivery import instrumentation as module
 from kochava_segment.delivery.instrumentation import Hooks
 from tests.messages import ios
 from tests.records import fields, logged
@@ -106,7 +106,7 @@ def failed(status):
 
 def test_many_retries_are_few_records_that_count_them(caplog, monkeypatch):
     now = 1000.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(log_events.time, "monotonic", lambda: now)
     hook, another = LoggingHook(), LoggingHook()
     for status in (503, 503, None, 503, 503, None):
         hook.retry_scheduled(failed(status))
@@ -120,10 +120,10 @@ def test_many_retries_are_few_records_that_count_them(caplog, monkeypatch):
 
 
 def test_a_hook_that_comes_from_another_machine_is_not_silent(caplog, monkeypatch):
-    monkeypatch.setattr(module.time, "monotonic", lambda: 1e9)  # it runs for longer
+    monkeypatch.setattr(log_events.time, "monotonic", lambda: 1e9)  # it runs for longer
     hook = LoggingHook()
     hook.retry_scheduled(failed(503))
-    monkeypatch.setattr(module.time, "monotonic", lambda: 1000.0)
+    monkeypatch.setattr(log_events.time, "monotonic", lambda: 1000.0)
     pickle.loads(pickle.dumps(hook)).retry_scheduled(failed(503))
     assert len(logged(caplog, "retry")) == 2
 

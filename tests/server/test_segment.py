@@ -13,11 +13,17 @@ from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from kochava_segment import ConfigurationError, KochavaDestination, RecordingTransport
+from kochava_segment import (
+    ConfigurationError,
+    KochavaDestination,
+    RecordingTransport,
+    log_events,
+)
 from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status
 from kochava_segment.server import body as body_module
 from kochava_segment.server import create_app, group_commit
 from tests.messages import MISSING, ios
+from tests.records import logged
 from tests.server.asgi import (
     BEARER,
     JSON,
@@ -539,6 +545,25 @@ def test_a_broken_outbox_is_a_503(tmp_path, caplog):
         answer = call(create_app(kochava), "POST", "/segment", BODY, JSON)
     assert answer.status == 503
     assert str(tmp_path) not in answer.body.decode() + caplog.text
+
+
+def test_an_outbox_that_takes_nothing_is_told_and_not_with_each_request(
+    tmp_path, caplog, monkeypatch
+):
+    path = tmp_path / "outbox.sqlite3"
+    path.write_bytes(b"this is no database" * 1000)
+    with KochavaDestination("koexample", outbox=path, relay=False) as kochava:
+        app = create_app(kochava)
+        for _ in range(5):
+            call(app, "POST", "/segment", BODY, JSON)
+        monkeypatch.setattr(log_events, "_EVERY", 0.0)  # as if so many seconds were over
+        call(app, "POST", "/segment", BODY, JSON)
+    told = logged(caplog, "takes_nothing")
+    assert [(one["endpoint"], one["status"], one["count"]) for one in told] == [
+        ("segment", 503, 1),
+        ("segment", 503, 5),
+    ]
+    assert logged(caplog, "refused") == []
 
 
 def test_requests_at_the_same_time_share_transactions(app, destination, monkeypatch):
