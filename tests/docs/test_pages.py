@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import attrs
 import diagrams  # of docs
@@ -107,6 +108,16 @@ def test_diagrams_are_fresh(name):
     committed = (DOCS / "images" / f"{name}.svg").read_text(encoding="utf-8")
     stale = committed != diagrams.DIAGRAMS[name]()
     assert not stale, f"{name}.svg is stale: run python docs/generate.py"
+
+
+@pytest.mark.parametrize("name", diagrams.DIAGRAMS)
+def test_diagrams_stay_within_their_ground(name):
+    picture = ElementTree.fromstring(diagrams.DIAGRAMS[name]())
+    width, height = (float(picture.attrib[side]) for side in ("width", "height"))
+    for box in picture.iter("{http://www.w3.org/2000/svg}rect"):
+        left, top = float(box.get("x", 0)), float(box.get("y", 0))
+        assert 0 <= left <= left + float(box.attrib["width"]) <= width
+        assert 0 <= top <= top + float(box.attrib["height"]) <= height
 
 
 def test_every_picture_is_on_a_page():
