@@ -220,7 +220,7 @@ def free_port():
 
 @pytest.fixture
 def prometheus(tmp_path):
-    """Starts a Prometheus that scrapes a port each second; gives what queries it."""
+    """Starts a Prometheus that scrapes a port each second; gives what asks it."""
     if shutil.which("prometheus") is None:
         pytest.skip("there is no Prometheus")
     processes = []
@@ -255,15 +255,14 @@ def prometheus(tmp_path):
             )
         )
 
-        def query(expression):
-            with requests.get(
-                f"http://127.0.0.1:{port}/api/v1/query", {"query": expression}, timeout=10
-            ) as answer:
+        def ask(path, **parameters):
+            url = f"http://127.0.0.1:{port}/api/v1/{path}"
+            with requests.get(url, parameters, timeout=10) as answer:
                 document = answer.json()
             assert document["status"] == "success", document
-            return document["data"]["result"]
+            return document["data"]
 
-        return query
+        return ask
 
     yield start
     for process in processes:
@@ -291,7 +290,10 @@ def test_every_panel_shows_something_of_a_receiver_at_work(tmp_path, prometheus)
         options = ("--endpoint", kochava.url, "--postback-secret", "s3cret")
         tracking = ("--segment-write-key", "key", "--segment-host", kochava.url, "--max-rate", "50")
         with serving(tmp_path / "outbox", *options, *tracking, relay=True) as server:
-            query = prometheus(server.port)
+            ask = prometheus(server.port)
+
+            def query(expression):
+                return ask("query", query=expression)["result"]
 
             def traffic():
                 for more in ({}, {"integrations": {"Kochava": False}}, {"event": ""}):
@@ -309,7 +311,12 @@ def test_every_panel_shows_something_of_a_receiver_at_work(tmp_path, prometheus)
                 for target in panel["targets"]
                 if not query(filled_in(target["expr"]))
             }
+            (group,) = ask("rules")["groups"]
     assert silent == set()
+    assert len(group["rules"]) == len(rule_expressions())
+    assert [
+        (rule["name"], rule["lastError"]) for rule in group["rules"] if rule["health"] != "ok"
+    ] == []
 
 
 def filled_in(expression):
