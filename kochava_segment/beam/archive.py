@@ -13,11 +13,14 @@ import apache_beam as beam
 from apache_beam.io import fileio
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.typehints import Tuple
 
 from kochava_segment.documents import Lines, documents
 from kochava_segment.entries import Entry, entries_of
+from kochava_segment.errors import InvalidEventPayload, Problem
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_DEEPEST = 200  # objects in objects
 
 
 class ReadFromSegmentArchive(beam.PTransform):
@@ -47,13 +50,13 @@ class ReadFromSegmentArchive(beam.PTransform):
     def expand(self, pipeline: Any) -> Any:  # noqa: D102  # Beam's
         return (
             pipeline
-            | "Patterns" >> beam.Create(self._patterns)
+            | "Patterns" >> beam.Create(self._patterns, reshuffle=False)
             | "Match" >> fileio.MatchAll(self._if_empty)
-            # A pattern may match the files of another.
-            | "Paths" >> beam.Map(lambda found: found.path).with_output_types(str)
-            | "Once" >> beam.Distinct()
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(read_file).with_output_types(Entry)
+            | "Paths"
+            >> beam.Map(lambda found: (found.path, None)).with_output_types(Tuple[str, None])
+            # A pattern may match the files of another. This also spreads them over all workers.
+            | "Once" >> beam.GroupByKey()
+            | "Read" >> beam.FlatMapTuple(lambda path, _: read_file(path)).with_output_types(Entry)
         )
 
 
@@ -77,7 +80,31 @@ def read_file(path: str) -> Iterator[Entry]:
             raise ArchiveUnreadable(f"{path} cannot be opened") from error
         stack.enter_context(raw)
         for line, document in documents(_Insistent(path, _decompressed(raw, stack))):
-            yield from entries_of(line, document, path)
+            for entry in entries_of(line, document, path):
+                yield _readable(entry, document)
+
+
+def _readable(entry: Entry, document: bytes | str) -> Entry:
+    """The entry, or an error where it is nested too deeply to be pickled, as it is on its way."""
+    if isinstance(document, str) or document.count(b"{") + document.count(b"[") <= _DEEPEST:
+        return entry
+    level = [entry.message]
+    for _ in range(_DEEPEST):
+        level = [child for value in level for child in _children(value)]
+    if not level:
+        return entry
+    return Entry(
+        line=entry.line,
+        file=entry.file,
+        text=document.decode("utf-8", "backslashreplace").rstrip("\r\n"),
+        error=InvalidEventPayload([Problem("message", "is nested too deeply to be read")]),
+    )
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _decompressed(raw: Any, stack: ExitStack) -> Lines:

@@ -9,6 +9,7 @@ from typing import Any
 import apache_beam as beam
 
 from kochava_segment.beam.archive import entries_from
+from kochava_segment.beam.packing import text_for_engines
 from kochava_segment.beam.settings import Settings
 from kochava_segment.entries import Entry
 from kochava_segment.errors import InvalidEventPayload, KochavaSegmentError, Problem
@@ -69,7 +70,12 @@ class _Tell(beam.DoFn):
     def process(self, element: Any) -> Iterable[tuple[Any, ...]]:
         for entry in entries_from([element]):
             mapped = _mapped(entry, self._options)
-            place = {"file": entry.file, "line": entry.line or None, "messageId": entry.message_id}
+            message_id = entry.message_id
+            place = {
+                "file": entry.file,
+                "line": entry.line or None,
+                "messageId": None if message_id is None else text_for_engines(message_id),
+            }
             if isinstance(mapped, KochavaRequest):
                 codes = [warning.code for warning in mapped.warnings]
                 yield _event_of(entry), MAPPED, codes, None, place
@@ -97,9 +103,9 @@ def _event_of(entry: Entry) -> str:
         return "(unreadable)"
     name = message.get("event")
     if isinstance(name, str) and name.strip() and message.get("type") == "track":
-        return name
+        return text_for_engines(name)
     kind = message.get("type")
-    return f"({kind})" if isinstance(kind, str) else "(no type)"
+    return f"({text_for_engines(kind)})" if isinstance(kind, str) else "(no type)"
 
 
 class _Tallies(beam.CombineFn):

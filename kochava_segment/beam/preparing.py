@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.coders import FastPrimitivesCoder
 from apache_beam.transforms.timeutil import TimeDomain
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec, TimerSpec, on_timer
+from apache_beam.transforms.window import GlobalWindows, TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
 from kochava_segment.beam.archive import entries_from
-from kochava_segment.beam.records import Record, device_key, in_order, told_apart
-from kochava_segment.beam.results import duplicate_of, result_of
+from kochava_segment.beam.packing import pack
+from kochava_segment.beam.records import Record, device_key
+from kochava_segment.beam.results import Settled, pack_settled
 from kochava_segment.beam.settings import Settings
+from kochava_segment.entries import Entry
 from kochava_segment.errors import InvalidEventPayload, Problem
 from kochava_segment.outcome import Outcome
 
@@ -24,11 +28,19 @@ _SILENT = beam.DoFn.TimerParam(_SILENCE)
 
 SETTLED = "settled"  # the tag of results that need no sending
 
+# How much of the input is gathered: some ten thousand messages of usual size.
+_MOST_BYTES = 16 * 2**20
+_OVERHEAD = 400  # of a message's record in memory
+_TIMESTAMP = itemgetter(Record._fields.index("timestamp"))
+
 _NO_MESSAGE = InvalidEventPayload([Problem("message", "must be an object")])
 
 
 class Prepare(beam.DoFn):
-    """Gives (device, Record) of each message, and the results of what is none."""
+    """Gives (device, records) of messages that come together, and what became of those that are none.
+
+    What an engine does for each element is then done for several messages of a device at once.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -36,28 +48,46 @@ class Prepare(beam.DoFn):
     def setup(self) -> None:  # noqa: D102  # Beam's
         self._options = self._settings.for_mapping()
 
+    def start_bundle(self) -> None:  # noqa: D102  # Beam's
+        self._gathered: dict[str, list[tuple[Any, ...]]] = {}
+        self._size = 0
+
     def process(  # noqa: D102  # Beam's
         self, element: Any, timestamp: Any = beam.DoFn.TimestampParam
     ) -> Iterator[Any]:
         for entry in entries_from([element]):
-            if entry.error is None and isinstance(entry.message, dict):
+            message = entry.message
+            if entry.error is None and isinstance(message, dict):
                 record = Record.of(entry, timestamp.micros)
-                yield device_key(record, entry.message, self._options), tuple(record)
+                key = device_key(record, message, self._options)
+                self._gathered.setdefault(key, []).append(tuple(record))
+                self._size += _OVERHEAD + len(record.packed)
             else:
-                outcome = Outcome.of_error(0, entry.error or _NO_MESSAGE)
-                yield beam.pvalue.TaggedOutput(SETTLED, [result_of(entry, outcome)])
+                yield beam.pvalue.TaggedOutput(
+                    SETTLED, pack_settled([_no_message(entry, timestamp.micros)])
+                )
+        if self._size > _MOST_BYTES:
+            for keyed, time in self._take():
+                yield TimestampedValue(keyed, time)
+
+    def finish_bundle(self) -> Iterator[Any]:  # noqa: D102  # Beam's
+        for keyed, time in self._take():
+            yield GlobalWindows.windowed_value(keyed, time)
+
+    def _take(self) -> Iterator[tuple[Any, Timestamp]]:
+        """All that was gathered, each device with the first time of its messages."""
+        gathered = self._gathered
+        self.start_bundle()
+        for key, records in gathered.items():
+            first = min(map(_TIMESTAMP, records))
+            yield (key, records), Timestamp(micros=first)
 
 
-def sort_group(group: tuple[str, Iterable[Any]]) -> Iterator[Any]:
-    """All records of one device in their order, without those that are there twice."""
-    key, records = group
-    fresh = []
-    for record, is_repeated in told_apart(in_order(Record(*values) for values in records)):
-        if is_repeated:
-            yield beam.pvalue.TaggedOutput(SETTLED, [duplicate_of(record.entry)])
-        else:
-            fresh.append(record)
-    yield key, fresh
+def _no_message(entry: Entry, time: int) -> Settled:
+    outcome = Outcome.of_error(0, entry.error or _NO_MESSAGE)
+    # What was no JSON is kept as text: fed in again, it is reported again.
+    packed = pack(entry.message if entry.text is None else entry.text)
+    return Settled.of(outcome, entry.file or "", entry.line, time, packed)
 
 
 class DropRepeated(beam.DoFn):
@@ -71,22 +101,28 @@ class DropRepeated(beam.DoFn):
 
     def process(  # noqa: D102  # Beam's
         self,
-        element: tuple[str, Any],
+        element: tuple[str, list[Any]],
         seen: Any = _SEEN,
         silent: Any = _SILENT,
     ) -> Iterator[Any]:
-        key, values = element
-        record = Record(*values)
+        key, records = element
         now = float(Timestamp.now())
         known: dict[str, float] = seen.read() or {}
-        if known.get(record.identity, 0.0) > now:
-            yield beam.pvalue.TaggedOutput(SETTLED, [duplicate_of(record.entry)])
-            return
-        if record.identity:
-            known = {identity: until for identity, until in known.items() if until > now}
-            seen.write({**known, record.identity: now + self._window})
+        known = {identity: until for identity, until in known.items() if until > now}
+        fresh, repeated = [], []
+        for record in map(Record._make, records):
+            if record.identity in known:
+                repeated.append(record.duplicate)
+            else:
+                fresh.append(tuple(record))
+                if record.identity:
+                    known[record.identity] = now + self._window
+        if repeated:
+            yield beam.pvalue.TaggedOutput(SETTLED, pack_settled(repeated))
+        if fresh:
+            seen.write(known)
             silent.set(now + self._window)
-        yield key, [record]
+            yield key, [fresh]
 
     @on_timer(_SILENCE)
     def forget(self, seen: Any = _SEEN) -> None:

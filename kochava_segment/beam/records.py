@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import math
-import pickle
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
+from kochava_segment.beam.packing import pack, text_for_engines, unpack
+from kochava_segment.beam.results import Settled
 from kochava_segment.beam.selection import message_time
 from kochava_segment.entries import Entry
 from kochava_segment.errors import KochavaSegmentError
 from kochava_segment.mapping.identifiers import find_kochava_device_id, identify_device
 from kochava_segment.mapping.message import Message
+from kochava_segment.mapping.timestamps import epoch_seconds
 from kochava_segment.names import fold_name
 from kochava_segment.options import Options
+from kochava_segment.outcome import Outcome
 
+# As nearly all libraries of Segment write it: whole minutes of it are the same for many messages.
+_USUAL_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):([0-5]\d\.\d{3})Z", re.ASCII)
 _FRACTION = re.compile(r":\d\d[.,](\d{1,9})")
 _INSTALL = fold_name("Application Installed")
+_PLACE_IN_ORDER = itemgetter(0, 1, 2, 3)
 
 
 class Record(NamedTuple):
@@ -31,7 +39,7 @@ class Record(NamedTuple):
         line: The line there, 0 where nobody knows.
         timestamp: The element's own in the pipeline, in microseconds.
         identity: What tells it from others of its device: its messageId, else its place; "" without.
-        pickled: The Segment message, with whatever types a pipeline put into it.
+        packed: The Segment message, as `packing` has it.
     """
 
     rank: int
@@ -40,7 +48,7 @@ class Record(NamedTuple):
     line: int
     timestamp: int
     identity: str
-    pickled: bytes
+    packed: bytes
 
     @classmethod
     def of(cls, entry: Entry, timestamp: int) -> Record:
@@ -50,7 +58,7 @@ class Record(NamedTuple):
         is_install = isinstance(event, str) and fold_name(event) == _INSTALL
         file, found = entry.file or "", message.get("messageId")
         if isinstance(found, (str, int)) and found != "":
-            identity = f"id:{found}"
+            identity = text_for_engines(f"id:{found}")
         else:
             identity = f"at:{file}:{entry.line}" if file else ""
         return cls(
@@ -60,18 +68,28 @@ class Record(NamedTuple):
             line=entry.line,
             timestamp=timestamp,
             identity=identity,
-            pickled=pickle.dumps(message, pickle.HIGHEST_PROTOCOL),
+            packed=pack(message),
         )
 
     @property
     def message(self) -> Any:
-        """The Segment message, unpickled at each call."""
-        return pickle.loads(self.pickled)  # noqa: S301  # written by this pipeline, as all elements
+        """The Segment message, a new one at each call."""
+        return unpack(self.packed)
 
     @property
-    def entry(self) -> Entry:
-        """The message with its place."""
-        return Entry(line=self.line, file=self.file or None, message=self.message)
+    def duplicate(self) -> Settled:
+        """What became of it where its messageId was there before."""
+        return Settled.duplicate(self.file, self.line, self.timestamp, self.packed)
+
+    def settled_before(self, values: tuple[Any, ...]) -> Settled:
+        """What became of it when it was sent, from `Settled.without_message`."""
+        before = Settled(*values)
+        packed = b"" if before.receipt is not None else self.packed
+        return before._replace(file=self.file, line=self.line, time=self.timestamp, packed=packed)
+
+    def settled(self, outcome: Outcome) -> Settled:
+        """What became of it."""
+        return Settled.of(outcome, self.file, self.line, self.timestamp, self.packed)
 
 
 def device_key(record: Record, message: Any, options: Options) -> str:
@@ -89,25 +107,34 @@ def device_key(record: Record, message: Any, options: Options) -> str:
         known = ""
     if known:
         return known
-    alone = record.identity.encode() or record.pickled
+    alone = record.identity.encode() or record.packed
     return f"message {hashlib.sha256(alone).hexdigest()}"
 
 
 def _moment(message: Any) -> float:
     """The time to the microsecond: requests have whole seconds, in which several may happen."""
+    written = message.get("timestamp")
+    if isinstance(written, str) and (usual := _USUAL_TIME.fullmatch(written)):
+        minute = _minute(usual[1])
+        if minute is not None:
+            return minute + float(usual[2])
     seconds = message_time(message)
     if seconds is None:
         return math.inf
-    written = message.get("timestamp")
     if isinstance(written, (int, float)) and not isinstance(written, bool):
         return seconds + (written / 1000) % 1 if written > 10**11 else float(written)
     fraction = _FRACTION.search(written) if isinstance(written, str) else None
     return seconds + float(f"0.{fraction[1]}") if fraction else float(seconds)
 
 
+@lru_cache(maxsize=4096)
+def _minute(text: str) -> int | None:
+    return epoch_seconds(f"{text}Z")
+
+
 def in_order(records: Iterable[Record]) -> list[Record]:
     """The install first, then by time, then as they were read."""
-    return sorted(records, key=lambda record: record[:4])
+    return sorted(records, key=_PLACE_IN_ORDER)
 
 
 def told_apart(records: Iterable[Record]) -> Iterator[tuple[Record, bool]]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import TimestampedValue
 from apache_beam.utils.timestamp import Timestamp
 
-from kochava_segment.entries import Entry
+from kochava_segment.beam.packing import pack, unpack, unpack_for_engines
 from kochava_segment.outcome import Outcome, OutcomeKind
 
 OUTPUTS: tuple[str, ...] = tuple(
@@ -26,87 +26,135 @@ FAILED_OUTPUTS: tuple[str, ...] = tuple(
 
 
 METRICS = "kochava"
-TIME = "_time"  # the key of the element's own, in microseconds, on the way to `PutOut`
+
+_RECEIPT = ("action", "status", "attempts", "elapsed", "maybe_repeated")
+_WARNING = ("code", "field", "detail")
 
 
-def result_of(entry: Entry, outcome: Outcome) -> dict[str, Any]:
-    """What is put out for a message.
+class Settled(NamedTuple):
+    """What became of a message, on its way to `PutOut`: simple values, as engines move them fastest.
 
-    Accepted ones are known by their messageId and have the receipt; all others come with the whole
-    message, so that they can be fed in again.
+    Attributes:
+        outcome: The kind of outcome.
+        reason: Why it was not accepted.
+        message_id: Its `messageId`, None where the packed message has to tell it.
+        file: Where it was read, "" where nobody knows.
+        line: The line there, 0 where nobody knows.
+        time: The element's own in the pipeline, in microseconds.
+        receipt: The values of the receipt.
+        warnings: The values of each warning.
+        packed: The message as `packing` has it; b"" for accepted ones.
     """
-    result = placed(entry.file, entry.line, outcome)
-    if result["messageId"] is None:
-        result["messageId"] = entry.message_id
-    # What was no JSON is kept as text: fed in again, it is reported again.
-    result["message"] = entry.message if entry.text is None else entry.text
-    return result
 
+    outcome: str
+    reason: str | None
+    message_id: str | None
+    file: str
+    line: int
+    time: int
+    receipt: tuple[Any, ...] | None = None
+    warnings: tuple[tuple[str, str, str], ...] = ()
+    packed: bytes = b""
 
-def duplicate_of(entry: Entry) -> dict[str, Any]:
-    """What is put out for a message whose messageId was there before."""
-    outcome = Outcome(index=0, message_id=entry.message_id, kind=OutcomeKind.DUPLICATE)
-    reason = "its messageId was there before, on the same device"
-    return {**result_of(entry, outcome), "reason": reason}
-
-
-def placed(file: str | None, line: int, outcome: Outcome) -> dict[str, Any]:
-    """What is put out for a message, without the message."""
-    result: dict[str, Any] = {
-        "outcome": outcome.kind.value,
-        "reason": outcome.reason,
-        "messageId": outcome.message_id,
-        "file": file or None,
-        "line": line or None,
-    }
-    if outcome.warnings:
-        result["warnings"] = [
-            {"code": one.code, "field": one.field, "detail": one.detail} for one in outcome.warnings
-        ]
-    if outcome.receipt is not None:
+    @classmethod
+    def of(cls, outcome: Outcome, file: str, line: int, time: int, packed: bytes) -> Settled:
+        """What became of the message that stood there."""
         receipt = outcome.receipt
-        result["receipt"] = {
-            "action": receipt.action,
-            "status": receipt.status,
-            "attempts": receipt.attempts,
-            "elapsed": round(receipt.elapsed, 4),
-            "maybe_repeated": receipt.maybe_repeated,
+        return cls(
+            outcome=outcome.kind.value,
+            reason=outcome.reason,
+            message_id=outcome.message_id,
+            file=file,
+            line=line,
+            time=time,
+            receipt=None
+            if receipt is None
+            else (
+                receipt.action,
+                receipt.status,
+                receipt.attempts,
+                round(receipt.elapsed, 4),
+                receipt.maybe_repeated,
+            ),
+            warnings=tuple((one.code, one.field, one.detail) for one in outcome.warnings),
+            packed=b"" if receipt is not None else packed,
+        )
+
+    @classmethod
+    def duplicate(cls, file: str, line: int, time: int, packed: bytes) -> Settled:
+        """The same for a message whose messageId was there before."""
+        reason = "its messageId was there before, on the same device"
+        return cls(OutcomeKind.DUPLICATE.value, reason, None, file, line, time, packed=packed)
+
+    @property
+    def without_message(self) -> tuple[Any, ...]:
+        """All values but the last."""
+        return self[:-1]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What is put out.
+
+        Accepted messages are known by their messageId and have the receipt; all others come as a
+        whole, so that they can be fed in again.
+        """
+        result: dict[str, Any] = {
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "messageId": self.message_id,
+            "file": self.file or None,
+            "line": self.line or None,
         }
-    return result
+        if self.warnings:
+            result["warnings"] = [dict(zip(_WARNING, one, strict=True)) for one in self.warnings]
+        if self.receipt is not None:
+            result["receipt"] = dict(zip(_RECEIPT, self.receipt, strict=True))
+        else:
+            message = unpack_for_engines(self.packed)
+            result["message"] = message
+            if self.message_id is None and isinstance(message, dict):
+                found = message.get("messageId")
+                result["messageId"] = found if isinstance(found, str) else None
+        return result
+
+
+def pack_settled(settled: Iterable[Settled]) -> bytes:
+    """One element of several: most of what an engine does, it does once for each element."""
+    return pack([tuple(one) for one in settled])
 
 
 class PutOut(beam.DoFn):
-    """Counts results, and gives each to the output of its outcome, with its own time.
-
-    Results come in lists: most of what an engine does, it does once for each element.
-    """
+    """Counts results, and gives each to the output of its outcome, with its own time."""
 
     def __init__(self) -> None:
         self._counters: dict[str, Any] = {}
         self._latency = Metrics.distribution(METRICS, "latency_ms")
         self._attempts = Metrics.distribution(METRICS, "attempts")
 
-    def process(self, results: list[dict[str, Any]]) -> Iterator[Any]:  # noqa: D102  # Beam's
+    def process(  # noqa: D102  # Beam's
+        self, packed: bytes, timestamp: Any = beam.DoFn.TimestampParam
+    ) -> Iterator[Any]:
+        time_of_list = timestamp.micros
         counts: Counter[str] = Counter()
-        for result in results:
-            outcome = result["outcome"]
-            counts[outcome] += 1
-            receipt = result.get("receipt")
-            if receipt is not None:
-                self._latency.update(round(1000 * receipt["elapsed"]))
-                self._attempts.update(receipt["attempts"])
-                counts["maybe_repeated"] += receipt["maybe_repeated"]
-            for warning in result.get("warnings", ()):
-                counts[f"warning_{warning['code']}"] += 1
-            time = result.pop(TIME, None)
-            if time is None:
-                yield beam.pvalue.TaggedOutput(outcome, result)
-            else:
-                stamped = TimestampedValue(result, Timestamp(micros=time))
-                yield beam.pvalue.TaggedOutput(outcome, stamped)
+        for settled in map(Settled._make, unpack(packed)):
+            self._count(settled, counts)
+            result: Any = settled.result
+            if settled.time != time_of_list:
+                result = TimestampedValue(result, Timestamp(micros=settled.time))
+            yield beam.pvalue.TaggedOutput(settled.outcome, result)
         for name, count in counts.items():
             if count:
                 self._counter(name).inc(count)
+
+    def _count(self, settled: Settled, counts: Counter[str]) -> None:
+        counts[settled.outcome] += 1
+        for code, _, _ in settled.warnings:
+            counts[f"warning_{code}"] += 1
+        if settled.receipt is not None:
+            _, _, attempts, elapsed, maybe_repeated = settled.receipt
+            self._latency.update(round(1000 * elapsed))
+            self._attempts.update(attempts)
+            counts["maybe_repeated"] += maybe_repeated
 
     def _counter(self, name: str) -> Any:
         if name not in self._counters:

@@ -83,6 +83,8 @@ class Select(beam.PTransform):
 
 def message_time(message: dict[str, Any]) -> int | None:
     """When a message happened, in whole epoch seconds, as the mapping reads it."""
-    return next(
-        (time for key in _TIMES if (time := epoch_seconds(message.get(key))) is not None), None
-    )
+    for key in _TIMES:
+        time = epoch_seconds(message.get(key))
+        if time is not None:
+            return time
+    return None

@@ -11,25 +11,27 @@ from itertools import islice
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.transforms.window import TimestampedValue
+from apache_beam.transforms.window import GlobalWindows, TimestampedValue
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.timestamp import Timestamp
 
-from kochava_segment.beam.records import Record, in_order
-from kochava_segment.beam.results import TIME, placed, result_of
+from kochava_segment.beam.records import Record, in_order, told_apart
+from kochava_segment.beam.results import Settled, pack_settled
 from kochava_segment.beam.settings import Settings
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.log_events import BEAM_PROGRESS
-from kochava_segment.outcome import Outcome, OutcomeKind
+from kochava_segment.outcome import OutcomeKind
 
 _SAY_EVERY = 10.0  # seconds
 _TOGETHER = 250  # results in one element
 _REMEMBERED = 200_000  # sends, at some 250 bytes each
 
 # What sending again could count twice, or cannot mend. The others are tried again with their bundle.
-_FINISHED = {OutcomeKind.ACCEPTED, OutcomeKind.REJECTED, OutcomeKind.AMBIGUOUS}
+_FINISHED = {
+    kind.value for kind in (OutcomeKind.ACCEPTED, OutcomeKind.REJECTED, OutcomeKind.AMBIGUOUS)
+}
 
-_NEVER: tuple[float, Outcome | None] = (0.0, None)
+_NEVER: tuple[float, tuple[Any, ...]] = (0.0, ())
 _Known = tuple[str, str]  # the device's key and the message's identity
 
 
@@ -48,8 +50,9 @@ class Sender:
         self._lock = threading.Lock()
         self._users = 0
         self._destination: KochavaDestination | None = None
-        self._finished: OrderedDict[_Known, tuple[float, Outcome]] = OrderedDict()
-        self._counts: Counter[OutcomeKind] = Counter()
+        # Of simple values alone, in which the garbage collector has nothing to look for.
+        self._finished: OrderedDict[_Known, tuple[float, tuple[Any, ...]]] = OrderedDict()
+        self._counts: Counter[str] = Counter()
         self._said_at, self._said_count = time.monotonic(), 0
 
     def open(self) -> None:
@@ -67,30 +70,31 @@ class Sender:
                 self._destination.close()
                 self._destination = None
 
-    def send(self, batch: list[tuple[_Known, Record]]) -> Iterator[tuple[Record, Outcome]]:
+    def send(self, batch: list[tuple[_Known, Record]]) -> Iterator[Settled]:
         """Send records side by side, those of one device one after the other."""
         if self._destination is None:
             raise RuntimeError("the sender is not open")
         fresh = []
         oldest = time.monotonic() - self._destination.options.dedup_window
         for known, record in batch:
-            finished_at, outcome = self._finished.get(known, _NEVER)
-            if outcome is None or finished_at < oldest:
+            finished_at, before = self._finished.get(known, _NEVER)
+            if not before or finished_at < oldest:
                 fresh.append((known, record))
             else:
-                yield record, outcome
+                yield record.settled_before(before)
         messages = (record.message for _, record in fresh)
         for outcome in self._destination.send_many(messages, self._settings.concurrency):
             known, record = fresh[outcome.index]
-            self._remember(known, outcome)
-            yield record, outcome
+            settled = record.settled(outcome)
+            self._remember(known, settled)
+            yield settled
 
-    def _remember(self, known: _Known, outcome: Outcome) -> None:
+    def _remember(self, known: _Known, settled: Settled) -> None:
         # Without the lock: each line is one step, and of counts that are only shown one may be lost.
-        self._counts[outcome.kind] += 1
+        self._counts[settled.outcome] += 1
         now = time.monotonic()
-        if known[1] and outcome.kind in _FINISHED:
-            self._finished[known] = now, outcome
+        if known[1] and settled.outcome in _FINISHED:
+            self._finished[known] = now, settled.without_message
         if len(self._finished) > _REMEMBERED or now - self._said_at >= _SAY_EVERY:
             with self._lock:
                 if len(self._finished) > _REMEMBERED:
@@ -102,20 +106,22 @@ class Sender:
         """Progress, where engines show it: in the worker's log."""
         total = self._counts.total()
         pace = (total - self._said_count) / elapsed
-        listed = ", ".join(f"{kind.value} {count}" for kind, count in self._counts.items())
+        listed = ", ".join(f"{outcome} {count}" for outcome, count in self._counts.items())
         BEAM_PROGRESS.log(worker=os.getpid(), reason=listed, rate=pace)
         self._said_at, self._said_count = time.monotonic(), total
 
 
 class Send(beam.DoFn):
-    """Sends batches of (device, records), and gives lists of results.
+    """Sends the messages of devices, and gives lists of what became of them.
 
     Args:
         settings: How to send.
+        batch_size: Messages that are sent at a time; a device's are not divided.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, batch_size: int) -> None:
         self._settings = settings
+        self._batch_size = batch_size
         self._shared = Shared()
 
     def setup(self) -> None:  # noqa: D102  # Beam's
@@ -125,36 +131,43 @@ class Send(beam.DoFn):
     def teardown(self) -> None:  # noqa: D102  # Beam's
         self._sender.close()
 
-    def process(self, batch: list[tuple[str, list[Record]]]) -> Iterator[Any]:  # noqa: D102  # Beam's
-        sent = self._sender.send(_flat(batch))
-        while some := list(islice(sent, _TOGETHER)):
-            # Batches have lost the times that messages came with. The first of them holds the
-            # watermark, so that none is late behind this.
-            first = min(record.timestamp for record, _ in some)
-            results = [_result(record, outcome) for record, outcome in some]
-            yield TimestampedValue(results, Timestamp(micros=first))
+    def start_bundle(self) -> None:  # noqa: D102  # Beam's
+        self._waiting: dict[str, list[Record]] = {}
+        self._count = 0
 
+    def process(self, group: tuple[str, Iterable[Any]]) -> Iterator[Any]:  # noqa: D102  # Beam's
+        key, gathered = group
+        waiting = self._waiting.setdefault(key, [])
+        self._count -= len(waiting)
+        for records in gathered:
+            waiting.extend(map(Record._make, records))
+        self._count += len(waiting)
+        if self._count >= self._batch_size:
+            for results, first in self._send():
+                yield TimestampedValue(results, first)
 
-def _result(record: Record, outcome: Outcome) -> dict[str, Any]:
-    if outcome.kind is OutcomeKind.ACCEPTED:
-        result = placed(record.file, record.line, outcome)
-    else:
-        result = result_of(record.entry, outcome)
-    result[TIME] = record.timestamp
-    return result
+    def finish_bundle(self) -> Iterator[Any]:  # noqa: D102  # Beam's
+        for results, first in self._send():
+            yield GlobalWindows.windowed_value(results, first)
 
+    def _send(self) -> Iterator[tuple[bytes, Timestamp]]:
+        """Send all that waits. Each list of results has the first time of its messages.
 
-def _flat(batch: Iterable[tuple[str, list[Record]]]) -> list[tuple[_Known, Record]]:
-    """All records of a batch. In a stream those of one device come apart, and are sorted here."""
-    of_device: dict[str, list[Record]] = {}
-    for key, records in batch:
-        before = of_device.get(key)
-        of_device[key] = records if before is None else in_order([*before, *records])
-    return [
-        ((key, record.identity), record) for key, records in of_device.items() for record in records
-    ]
+        That time holds the watermark, so that none is late behind this.
+        """
+        devices = self._waiting
+        self.start_bundle()
+        settled = self._settled(devices)
+        while some := list(islice(settled, _TOGETHER)):
+            first = min(one.time for one in some)
+            yield pack_settled(some), Timestamp(micros=first)
 
-
-def size_of(group: tuple[str, list[Any]]) -> int:
-    """How many records a device's group has."""
-    return len(group[1])
+    def _settled(self, devices: dict[str, list[Record]]) -> Iterator[Settled]:
+        fresh = []
+        for key, records in devices.items():
+            for record, is_repeated in told_apart(in_order(records)):
+                if is_repeated:
+                    yield record.duplicate
+                else:
+                    fresh.append(((key, record.identity), record))
+        yield from self._sender.send(fresh)

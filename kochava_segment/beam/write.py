@@ -7,11 +7,11 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
-from apache_beam.typehints import List, Tuple
+from apache_beam.typehints import Iterable, Tuple
 
-from kochava_segment.beam.preparing import SETTLED, DropRepeated, Prepare, sort_group
+from kochava_segment.beam.preparing import SETTLED, DropRepeated, Prepare
 from kochava_segment.beam.results import OUTPUTS, PutOut
-from kochava_segment.beam.sending import Send, size_of
+from kochava_segment.beam.sending import Send
 from kochava_segment.beam.settings import (
     CredentialsSource,
     Settings,
@@ -20,8 +20,8 @@ from kochava_segment.beam.settings import (
 )
 from kochava_segment.errors import ConfigurationError, Problem
 
-_GROUPS = Tuple[str, List[Any]]
-_RESULTS = List[Any]
+_KEYED = Tuple[str, Any]
+_DEVICES = Tuple[str, Iterable[Any]]
 
 
 class WriteToKochava(beam.PTransform):
@@ -86,46 +86,31 @@ class WriteToKochava(beam.PTransform):
         pipeline_options = messages.pipeline.options
         share = share_of(self._max_rate, self._workers, pipeline_options)
         settings = self._settings.with_rate(share)
-        prepared = (
-            messages
+        if not messages.windowing.is_default():
             # Order and duplicates go over all windows; results keep the times of their messages.
-            | "Unwindowed" >> beam.WindowInto(GlobalWindows())
-            | "Map"
-            >> beam.ParDo(Prepare(settings))
-            .with_output_types(Tuple[str, Any])
-            .with_outputs(SETTLED, main="prepared")
-        )
-        grouped = self._grouped(prepared.prepared)
+            messages |= "Unwindowed" >> beam.WindowInto(GlobalWindows())
+        prepared = messages | "Map" >> beam.ParDo(Prepare(settings)).with_output_types(
+            _KEYED
+        ).with_outputs(SETTLED, main="keyed")
+        devices, *repeated = self._devices(prepared.keyed)
         sent = (
-            grouped.fresh
-            | "Batch"
-            >> beam.BatchElements(
-                min_batch_size=self._batch_size,
-                max_batch_size=self._batch_size,
-                element_size_fn=size_of,
-            )
-            | "Send" >> beam.ParDo(Send(settings)).with_output_types(_RESULTS)
+            devices
+            | "Send" >> beam.ParDo(Send(settings, self._batch_size)).with_output_types(bytes)
             # What fails behind this does not make the engine send again.
             | "Keep" >> beam.Reshuffle()
         )
         return (
-            (sent, prepared[SETTLED], grouped[SETTLED])
+            (sent, prepared[SETTLED], *repeated)
             | "Results" >> beam.Flatten()
             | "Outcomes" >> beam.ParDo(PutOut()).with_outputs(*OUTPUTS)
         )
 
-    def _grouped(self, prepared: Any) -> Any:
-        """What is to be sent, by device."""
-        if prepared.is_bounded:
-            return (
-                prepared
-                | "Devices" >> beam.GroupByKey()
-                | "Order"
-                >> beam.FlatMap(sort_group)
-                .with_output_types(_GROUPS)
-                .with_outputs(SETTLED, main="fresh")
-            )
+    def _devices(self, keyed: Any) -> tuple[Any, ...]:
+        """What is to be sent, by device; of a stream also the results of what was there before."""
+        if keyed.is_bounded:
+            return (keyed | "Devices" >> beam.GroupByKey(),)
         window = self._settings.for_mapping().dedup_window
-        return prepared | "Repeated" >> beam.ParDo(DropRepeated(window)).with_output_types(
-            _GROUPS
+        fresh = keyed | "Repeated" >> beam.ParDo(DropRepeated(window)).with_output_types(
+            _DEVICES
         ).with_outputs(SETTLED, main="fresh")
+        return fresh.fresh, fresh[SETTLED]

@@ -120,3 +120,35 @@ def test_what_cannot_be_read_is_always_selected():
 
 def test_ours_are_transforms_of_beam():
     assert isinstance(ReadFromSegmentArchive("x"), beam.PTransform)
+
+
+def test_half_a_surrogate_pair_stops_no_run(tmp_path, kochava_emulator):
+    half = "\ud800"
+    messages = [
+        ios(messageId="odd-property", properties={"note": half}),
+        ios(messageId=half),
+        ios(messageId="odd-device", context__device__id=half),
+        ios(messageId="odd-event", event=half),
+        half,
+    ]
+    (tmp_path / "in.jsonl").write_bytes(lines(*messages))
+    ran = run(ReadFromSegmentArchive(str(tmp_path / "in.jsonl")), tmp_path, kochava_emulator)
+    assert ran.counts.total() == 5
+    assert [one["messageId"] for one in ran.of("accepted")] == ["odd-property"]
+    assert {result["line"]: result["message"] for result in ran.of("invalid")}[2] == {
+        **ios(),
+        "messageId": r"\ud800",
+    }
+
+
+def test_messages_nested_too_deeply_stop_no_run(tmp_path, kochava_emulator):
+    deep = [json.loads('{"in":' * depth + "1" + "}" * depth) for depth in (100, 600)]
+    wide = {"list": [[number] for number in range(600)]}
+    messages = [ios(messageId=str(n), other=one) for n, one in enumerate([*deep, wide])]
+    (tmp_path / "in.jsonl").write_bytes(lines(*messages))
+    ran = run(ReadFromSegmentArchive(str(tmp_path / "in.jsonl")), tmp_path, kochava_emulator)
+    assert {result["messageId"] for result in ran.of("accepted")} == {"0", "2"}
+    (invalid,) = ran.of("invalid")
+    assert invalid["line"] == 2
+    assert "nested too deeply" in invalid["reason"]
+    assert json.loads(invalid["message"]) == messages[1]

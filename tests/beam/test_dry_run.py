@@ -5,7 +5,7 @@ import json
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from kochava_segment.beam import DryRun
+from kochava_segment.beam import DryRun, ReadFromSegmentArchive
 from kochava_segment.beam import dry_run as module
 from tests.beam.pipelines import LOCAL, TWO_PROCESSES
 from tests.messages import ios
@@ -15,7 +15,7 @@ def report(messages, tmp_path, *flags, **options):
     pipeline = beam.Pipeline(options=PipelineOptions([LOCAL, *flags]))
     _ = (
         pipeline
-        | beam.Create(messages)
+        | (messages if isinstance(messages, beam.PTransform) else beam.Create(messages))
         | DryRun("koapp", **options)
         | beam.Map(json.dumps)
         | beam.io.WriteToText(str(tmp_path / "report"), shard_name_template="")
@@ -75,3 +75,10 @@ def test_what_it_holds_is_bounded_and_nothing_goes_uncounted():
     assert len(found["problems"]) <= 201
     assert sum(problem["count"] for problem in found["problems"]) == 6_000
     assert all(len(problem["samples"]) <= 3 for problem in found["problems"])
+
+
+def test_half_a_surrogate_pair_stops_no_run(tmp_path):
+    (tmp_path / "in.jsonl").write_text(json.dumps(ios(event="\ud800", messageId="\ud800")) + "\n")
+    found = report(ReadFromSegmentArchive(str(tmp_path / "in.jsonl")), tmp_path)
+    assert list(found["events"]) == [r"\ud800"]
+    assert found["problems"][0]["samples"][0]["messageId"] == r"\ud800"

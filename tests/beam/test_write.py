@@ -6,6 +6,7 @@ from collections import Counter
 
 import apache_beam as beam
 import pytest
+from apache_beam.transforms.window import FixedWindows, TimestampedValue
 
 from kochava_segment.beam import FAILED_OUTPUTS, OUTPUTS, ReadFromSegmentArchive
 from kochava_segment.beam.records import Record, device_key
@@ -206,6 +207,30 @@ def test_requests_are_signed_with_the_workers_credentials(tmp_path, monkeypatch)
 
 def wrong_credentials():
     return "key-1", "another-secret"
+
+
+def with_window(line, window=beam.DoFn.WindowParam):
+    return json.dumps([*json.loads(line), float(window.end)])
+
+
+def test_results_of_windows_keep_the_times_of_their_messages(tmp_path, kochava_emulator):
+    times = {"early": 5, "again": 25, "late": 25, "invalid": 15}
+    names = {"again": "early"}
+    messages = [
+        TimestampedValue(
+            ios(messageId=names.get(name, name), event=name * (name != "invalid")), time
+        )
+        for name, time in times.items()
+    ]
+    source = beam.Create(messages) | "In" >> beam.WindowInto(FixedWindows(10))
+    behind = beam.WindowInto(FixedWindows(10)) | beam.Map(with_window)
+    ran = run(source, tmp_path, kochava_emulator, behind=behind)
+    assert sorted((result["messageId"], tag, end) for tag, result, end in ran.results) == [
+        ("early", "accepted", 10.0),
+        ("early", "duplicate", 30.0),
+        ("invalid", "invalid", 20.0),
+        ("late", "accepted", 30.0),
+    ]
 
 
 def test_failed_outputs_are_those_to_look_at():
