@@ -13,7 +13,13 @@ HEAD_TIMEOUT = 10.0
 MESSAGE_TIMEOUT = 30.0
 """Seconds in which the rest must have come. The body that is waited for has less: see `body`."""
 
+READ_TIMEOUT = 30.0
+"""Seconds in which whoever asked has to take some of an answer that is waiting to go."""
+
 MAX_HEAD_BYTES = 32_768
+
+MAX_PIPELINED = 100
+"""Requests that may wait for the answer to one before: a packet can have thousands."""
 
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -31,6 +37,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._bodyless_bytes = 0  # that came since the last ones of a body, once a head was whole
         self._timed: tuple[int, int] | None = None  # of which request what is timed
         self._timer: asyncio.TimerHandle | None = None
+        self._reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -42,6 +49,23 @@ class PatientProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._part = _NOTHING
         self._set_timer()
+        self._stop_reading_timer()
+
+    def pause_writing(self) -> None:
+        """What is answered is not taken: begin to wait for that."""
+        super().pause_writing()
+        self._stop_reading_timer()
+        self._reading = self.loop.call_later(READ_TIMEOUT, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It is."""
+        super().resume_writing()
+        self._stop_reading_timer()
+
+    def _stop_reading_timer(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of a request, or of several."""
@@ -49,6 +73,10 @@ class PatientProtocol(HttpToolsProtocol):
         self._bodyless_bytes += len(data)
         super().data_received(data)
         if self.transport.is_closing():
+            return
+        if len(self.pipeline) > MAX_PIPELINED:
+            self.pipeline.clear()
+            self.transport.close()
             return
         if self._part != _HEAD or self._number != number:
             self._head_bytes = 0

@@ -5,6 +5,7 @@ import gzip
 import json
 import logging
 import select
+import socket
 import sys
 import time
 from pathlib import Path
@@ -155,6 +156,61 @@ def test_what_belongs_to_no_body_and_never_ends_is_cut_off(running, begins, goes
             sock.sendall(far_more_than_the_system_keeps)
     status, _ = running.request("GET", "/healthz")
     assert status == 200
+
+
+def test_thousands_of_requests_in_one_packet_are_not_kept(running):
+    with running.connect(5) as sock:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 1_500)
+        assert len(read_answers(sock, 1_500)) < 1_500
+    assert running.request("GET", "/healthz")[0] == 200
+
+
+# The system would keep a megabyte of answers on the way.
+IMPATIENT = """
+import socket
+from kochava_segment.server import http_protocol, running
+http_protocol.READ_TIMEOUT = 1.5
+bind = running.bind
+def bind_narrowly(*where):
+    bound = bind(*where)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    return bound
+running.bind = bind_narrowly
+from kochava_segment.__main__ import main
+main()
+"""
+
+
+def test_who_takes_no_answers_is_let_go_and_who_takes_them_slowly_is_not(tmp_path):
+    with serving(tmp_path / "o.sqlite3", script=IMPATIENT) as receiver:
+        asked = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 90
+
+        def connected(stack):
+            sock = stack.enter_context(socket.socket())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            sock.settimeout(10)
+            sock.connect(("127.0.0.1", receiver.port))
+            sock.sendall(asked)
+            return sock
+
+        with contextlib.ExitStack() as stack:
+            idle, slow = connected(stack), connected(stack)
+            taken = b""
+            deadline = time.monotonic() + 3
+            while time.monotonic() < deadline:
+                taken += slow.recv(4_000)
+                time.sleep(0.02)
+            slow.settimeout(10)
+            while piece := slow.recv(65_536):
+                taken += piece
+                if taken.count(b"HTTP/1.1 200") == 90:
+                    break
+            assert taken.count(b"HTTP/1.1 200") == 90
+            got = b""
+            with contextlib.suppress(ConnectionResetError):
+                while piece := idle.recv(65_536):
+                    got += piece
+            assert got.count(b"HTTP/1.1 200") < 90
 
 
 def test_headers_behind_a_body_are_none(running):
