@@ -11,6 +11,7 @@ from kochava_segment.emulator.shape import Breach, shape_of
 from kochava_segment.schema import payload_schema
 from tests.emulator.requests import payload
 from tests.emulator.spoilt import ANY, spoilt
+from tests.long import many
 
 _DEFINITIONS = payload_schema()["$defs"]
 _NAMES = {
@@ -44,7 +45,7 @@ def _by_the_library(kind, value):
 
 @pytest.mark.parametrize("kind", _NAMES)
 @pytest.mark.parametrize(
-    "examples", [100, pytest.param(10_000, marks=pytest.mark.slow)], ids=["few", "many"]
+    "examples", [100, pytest.param(many(10_000), marks=pytest.mark.slow)], ids=["few", "many"]
 )
 def test_it_finds_what_the_library_finds_and_nothing_else(kind, examples):
     @settings(
