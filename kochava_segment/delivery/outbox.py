@@ -346,7 +346,7 @@ class Outbox:
         now, count = time.time(), 0
         for (lane,) in held:
             in_flight = cursor.execute(
-                f"SELECT id, action FROM request WHERE lane = ? AND state = 'in flight' AND {PENDING}",
+                f"SELECT id, action FROM request WHERE lane = ? AND leased AND {PENDING}",
                 (lane,),
             ).fetchall()
             for number, action in in_flight:
@@ -411,7 +411,7 @@ class Outbox:
             "UPDATE lane SET relay = ? WHERE lane = ?", [(relay, one.lane) for one in leased]
         )
         cursor.executemany(
-            "UPDATE request SET state = 'in flight' WHERE id = ?",
+            "UPDATE request SET leased = 1 WHERE id = ?",
             [(request.id,) for one in leased for request in one.requests],
         )
         return leased
@@ -445,9 +445,7 @@ class Outbox:
         repeated = len(delivered) - cursor.rowcount if delivered else 0
         cursor.executemany(_REMOVE_BODY, delivered)
         cursor.executemany(_SETTLE, others)
-        cursor.executemany(
-            "UPDATE request SET state = 'waiting' WHERE id = ? AND state = 'in flight'", unsent
-        )
+        cursor.executemany("UPDATE request SET leased = 0 WHERE id = ?", unsent)
         release_lanes(cursor, released)
         for lane in lost:
             refresh_lane(cursor, lane)
@@ -528,7 +526,7 @@ class Outbox:
             [
                 (number,)
                 for number, state, changed_at, _ in rows
-                if state not in ("waiting", "in flight")
+                if state != "waiting"
                 and changed_at < (delivered_before if state == "delivered" else failed_before)
             ],
         )
@@ -582,15 +580,16 @@ _WAITING_IN_LANE = f"""
     SELECT request.id, message_id, action, attempts, waited, maybe_sent, token_expires_at,
            url, headers, body.body
     FROM request JOIN body ON body.id = request.id
-    WHERE lane = ? AND state = 'waiting' AND {PENDING} ORDER BY rank, request.id LIMIT ?
+    WHERE lane = ? AND {PENDING} ORDER BY rank, request.id LIMIT ?
 """
 _TAKE_BACK = """
-    UPDATE request SET state = ?, changed_at = ?, reason = ?, maybe_sent = maybe_sent + 1
+    UPDATE request SET state = ?, leased = 0, changed_at = ?, reason = ?, maybe_sent = maybe_sent + 1
     WHERE id = ?
 """
 _SETTLE_AS = """
-    UPDATE request SET state = :state, changed_at = :now, attempts = :attempts, waited = :waited,
-                       maybe_sent = MAX(maybe_sent, :maybe_sent), status = :status, reason = :reason
+    UPDATE request SET state = :state, leased = 0, changed_at = :now,
+                       attempts = :attempts, waited = :waited, status = :status, reason = :reason,
+                       maybe_sent = MAX(maybe_sent, :maybe_sent)
     WHERE id = :id AND lane = :lane
 """
 _SETTLE_DELIVERED = f"{_SETTLE_AS} AND state <> 'delivered'"
@@ -601,12 +600,11 @@ _REMOVE_BODY = """
 """
 _REMOVE_EMPTY_LANE = f"""
     DELETE FROM lane WHERE lane = :lane AND NOT EXISTS
-        (SELECT 1 FROM request WHERE lane = :lane AND state = 'waiting' AND {PENDING})
+        (SELECT 1 FROM request WHERE lane = :lane AND {PENDING})
 """
 _RELEASE_LANE = f"""
     UPDATE lane SET relay = NULL, not_before = :not_before, (head, rank) =
-        (SELECT id, rank FROM request WHERE lane = :lane AND state = 'waiting' AND {PENDING}
-         ORDER BY rank, id LIMIT 1)
+        (SELECT id, rank FROM request WHERE lane = :lane AND {PENDING} ORDER BY rank, id LIMIT 1)
     WHERE lane = :lane
 """
 

@@ -21,7 +21,7 @@ def retry(outbox: Outbox, which: EntryFilter) -> int:
     with outbox.file.writing() as cursor:
         rows = cursor.execute(
             f"SELECT request.id, lane, request.app, rank, state, paused_at {FROM} "
-            f"WHERE ({where}) AND (state = 'waiting' OR {FAILED}) ORDER BY rank, request.id",
+            f"WHERE ({where}) AND ({PENDING} AND NOT leased OR {FAILED}) ORDER BY rank, request.id",
             parameters,
         ).fetchall()
         for number, lane, app, rank, state, paused_at in rows:
@@ -50,7 +50,7 @@ def discard(outbox: Outbox, which: EntryFilter, reason: str = "discarded by hand
     where, parameters = which.where()
     with outbox.file.writing() as cursor:
         rows = cursor.execute(
-            f"SELECT request.id, lane {FROM} WHERE ({where}) AND (state = 'waiting' OR {FAILED})",
+            f"SELECT request.id, lane {FROM} WHERE ({where}) AND ({PENDING} AND NOT leased OR {FAILED})",
             parameters,
         ).fetchall()
         discard_rows(cursor, rows, reason)
@@ -61,7 +61,7 @@ def discard_rows(cursor: sqlite3.Cursor, rows: list[tuple[int, int]], reason: st
     """Discard requests, given by number and lane."""
     for number, _ in rows:
         cursor.execute(
-            "UPDATE request SET state = 'discarded', reason = ?, changed_at = ? WHERE id = ?",
+            "UPDATE request SET state = 'discarded', leased = 0, reason = ?, changed_at = ? WHERE id = ?",
             (reason, time.time(), number),
         )
         cursor.execute("DELETE FROM body WHERE id = ?", (number,))

@@ -25,7 +25,7 @@ from kochava_segment.log_events import OUTBOX_NOT_PRIVATE
 
 Durability = Literal["normal", "full"]
 
-PENDING = "state IN ('waiting', 'in flight')"
+PENDING = "state = 'waiting'"
 """As a condition in SQL. Queries must say it to the letter, or the partial indexes are not used."""
 
 FAILED = "state IN ('rejected', 'exhausted', 'ambiguous')"
@@ -67,7 +67,8 @@ _MIGRATIONS = (
         reason TEXT,
         token_expires_at REAL                -- epoch seconds, of an AdServices token
     );
-    CREATE INDEX request_pending ON request (lane, rank, id) WHERE {PENDING};
+    CREATE INDEX request_pending ON request (lane, rank, id)
+        WHERE state IN ('waiting', 'in flight');
     CREATE INDEX request_failed ON request (state, id) WHERE {FAILED};
     CREATE TABLE body (
         id INTEGER PRIMARY KEY,
@@ -114,6 +115,13 @@ _MIGRATIONS = (
         PRIMARY KEY (name, device)
     ) WITHOUT ROWID;
     CREATE INDEX owner_device ON owner (device);
+    """,
+    # What no index depends on can be changed in half the time.
+    f"""
+    ALTER TABLE request ADD COLUMN leased INTEGER NOT NULL DEFAULT 0;  -- 1: a relay sends it
+    UPDATE request SET state = 'waiting', leased = 1 WHERE state = 'in flight';
+    DROP INDEX request_pending;
+    CREATE INDEX request_pending ON request (lane, rank, id) WHERE {PENDING};
     """,
 )
 SCHEMA_VERSION = len(_MIGRATIONS)

@@ -186,10 +186,14 @@ class EntryFilter:
 
 _STATE_CONDITIONS = {
     **{state: f"state = '{state}'" for state in STATES},
-    "waiting": "state = 'waiting' AND paused_at IS NULL",
-    "paused": "state = 'waiting' AND paused_at IS NOT NULL",
+    "waiting": "state = 'waiting' AND NOT leased AND paused_at IS NULL",
+    "in flight": "state = 'waiting' AND leased",
+    "paused": "state = 'waiting' AND NOT leased AND paused_at IS NOT NULL",
 }
-_SHOWN_STATE = "CASE WHEN state = 'waiting' AND paused_at IS NOT NULL THEN 'paused' ELSE state END"
+_SHOWN_STATE = (
+    "CASE WHEN state <> 'waiting' THEN state WHEN leased THEN 'in flight' "
+    "WHEN paused_at IS NOT NULL THEN 'paused' ELSE state END"
+)
 FROM = "FROM request JOIN app ON app.id = request.app"
 _ENTRY = (
     f"SELECT request.id, message_id, action, guid, {_SHOWN_STATE}, reason, attempts, maybe_sent, "
@@ -253,12 +257,12 @@ def outbox_depth(outbox: Outbox) -> OutboxDepth:
         ).fetchone()
         (in_flight,) = connection.execute(
             "SELECT COUNT(*) FROM lane JOIN request ON request.lane = lane.lane "
-            f"WHERE relay IS NOT NULL AND state = 'in flight' AND {PENDING}"
+            f"WHERE relay IS NOT NULL AND leased AND {PENDING}"
         ).fetchone()
         held = 0
         for _, app in paused:
             (count,) = connection.execute(
-                f"SELECT COUNT(*) FROM request WHERE app = ? AND state = 'waiting' AND {PENDING}",
+                f"SELECT COUNT(*) FROM request WHERE app = ? AND NOT leased AND {PENDING}",
                 (app,),
             ).fetchone()
             held += count

@@ -5,6 +5,7 @@ That skips what a Session does anew for every request, and is still what `respon
 
 from __future__ import annotations
 
+import http.client
 import io
 import socket
 import threading
@@ -204,6 +205,10 @@ class _Progress:
         finally:
             self._held = None
         self.send(whole)
+
+    def putheader(self, header: Any, *values: Any) -> None:
+        # Past urllib3's own, which looks whether the header is one to be left out.
+        http.client.HTTPConnection.putheader(self, header, *values)  # type: ignore[arg-type]
 
     def send(self, data: Any) -> None:
         if self._held is not None:

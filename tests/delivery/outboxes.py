@@ -65,17 +65,20 @@ def rows(box, query, *parameters):
         return plain.execute(query, parameters).fetchall()
 
 
+STATE = "CASE WHEN leased THEN 'in flight' ELSE state END"
+"""What state a request is in, in the words of people. None but those that wait are leased."""
+
+
 def states(box):
     """The state of each request, by messageId."""
-    return dict(rows(box, "SELECT message_id, state FROM request ORDER BY id"))
+    return dict(rows(box, f"SELECT message_id, {STATE} FROM request ORDER BY id"))
 
 
 def assert_consistent(box, rows=rows):
     """What must hold of any outbox at any time."""
     lanes = {row[0]: row[1:] for row in rows(box, "SELECT lane, head, relay FROM lane")}
-    pending = rows(
-        box, "SELECT lane, id, rank, state FROM request WHERE state IN ('waiting', 'in flight')"
-    )
+    pending = rows(box, f"SELECT lane, id, rank, {STATE} FROM request WHERE state = 'waiting'")
+    assert not rows(box, "SELECT id FROM request WHERE leased AND state <> 'waiting'")
     leased = {lane for lane, (_, relay) in lanes.items() if relay is not None}
     # What a user who is forgotten had in flight is not pending any more.
     assert {lane for lane, *_ in pending} | leased == set(lanes), "no lane but for what is pending"

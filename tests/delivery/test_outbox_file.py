@@ -17,7 +17,7 @@ from kochava_segment.delivery import outbox_file
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_file import SCHEMA_VERSION, OutboxFile
 from kochava_segment.errors import OutboxError, OutboxUnavailable, OutboxUnusable
-from tests.delivery.outboxes import put, rows
+from tests.delivery.outboxes import put, rows, states
 
 
 def _read(path):
@@ -168,6 +168,30 @@ def test_an_older_file_is_migrated_with_everything_in_it(tmp_path, monkeypatch):
     assert _read(path) == 1, "once"
     assert rows(box, "SELECT message_id, colour FROM request") == [("m-1", "red")]
     assert rows(box, "PRAGMA user_version") == [(SCHEMA_VERSION + 1,)]
+
+
+def test_what_a_relay_had_in_an_older_file_is_sent_after_the_migration(tmp_path, monkeypatch):
+    path = tmp_path / "outbox.sqlite3"
+    with monkeypatch.context() as older:
+        older.setattr(outbox_file, "_MIGRATIONS", outbox_file._MIGRATIONS[:1])
+        older.setattr(outbox_file, "SCHEMA_VERSION", 1)
+        box = Outbox(path)
+        put(box, "m-1", "m-2")
+        with box.file.writing() as cursor:
+            relay = box.register(cursor, "dead", lease=0.0)
+            cursor.execute("UPDATE lane SET relay = ?", (relay,))
+            cursor.execute("UPDATE request SET state = 'in flight' WHERE message_id = 'm-1'")
+        box.close()
+    box = Outbox(path)
+    assert _read(path) == 2
+    assert states(box) == {"m-1": "in flight", "m-2": "waiting"}
+    with box.file.writing() as cursor:
+        relay = box.register(cursor, "alive", lease=10.0)
+        assert [count for _, count in box.recover(cursor, relay)] == [1]
+        (lane,) = box.lease(cursor, relay, requests=2, per_lane=2)
+    assert [leased.request.message_id for leased in lane.requests] == ["m-1", "m-2"]
+    assert [leased.maybe_sent for leased in lane.requests] == [1, 0]
+    box.close()
 
 
 def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):

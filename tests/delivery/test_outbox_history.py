@@ -54,7 +54,7 @@ def test_requests_are_counted_when_their_end_came(outbox):
 
 
 def test_what_waits_is_counted_when_it_came(outbox):
-    _put(outbox, ("waiting", SINCE + 61, SINCE + 170), ("in flight", SINCE + 121, SINCE + 121))
+    _put(outbox, ("waiting", SINCE + 61, SINCE + 170), ("waiting", SINCE + 121, SINCE + 121))
     assert _history(outbox).waiting == [0, 1, 1]
 
 

@@ -33,7 +33,7 @@ from kochava_segment.delivery.outbox import NewEntry, Outbox, OutboxSettings
 from kochava_segment.delivery.outbox_inspection import EntryFilter
 from kochava_segment.delivery.relay import Relay, RelaySettings
 from kochava_segment.delivery.retry import RetryPolicy
-from tests.delivery.outboxes import assert_consistent, request
+from tests.delivery.outboxes import STATE, assert_consistent, request
 from tests.long import many
 
 _WINDOW, _RETENTION = 1_000.0, 5_000.0
@@ -152,7 +152,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def _put(self, name, device, action):
         self.step += 1
         known = self._rows(
-            "SELECT state, changed_at FROM request JOIN app ON app.id = request.app "
+            f"SELECT {STATE}, changed_at FROM request JOIN app ON app.id = request.app "
             "WHERE message_id = ? AND action = ? AND guid = ? AND fingerprint IS NOT NULL",
             name, action, _APPS[device],
         )  # fmt: skip
@@ -340,7 +340,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def _states_after(self, allowed):
         """Compare all states with those before: no step may change more than it is allowed to."""
-        now = dict(self._rows("SELECT id, state FROM request"))
+        now = dict(self._rows(f"SELECT id, {STATE} FROM request"))
         changed = {}
         for number, before in self.last_states.items():
             after = now.get(number)
@@ -365,7 +365,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @invariant()
     def everything_is_somewhere(self):
-        now = dict(self._rows("SELECT id, state FROM request"))
+        now = dict(self._rows(f"SELECT id, {STATE} FROM request"))
         assert now == self.last_states, "only what is a rule changes a state"
         assert set(now) <= set(self.stored)
         purged = self._rows("SELECT state, SUM(count) FROM purged GROUP BY 1")
