@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import ssl
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +29,7 @@ from kochava_segment.options import Options
 
 _TIMEOUT = 5.0
 _SKEW_ALLOWED = 60.0  # seconds
+_SECRET_IN_TOML = re.compile(r"^[ \t]*(api_key|api_secret|account_key)[ \t]*=", re.MULTILINE)
 
 
 @frozen
@@ -123,6 +127,7 @@ def _findings(load: Callable[..., KochavaDestination]) -> Iterator[Finding]:
     yield Finding("ok", "the configuration is valid")
     yield from _app_guids(options)
     yield from _credentials(options)
+    yield from _config_file(click.get_current_context().params.get("config"))
     yield from _urllib3()
     yield from _endpoint(options.endpoint)
 
@@ -141,6 +146,14 @@ def _credentials(options: Options) -> Iterator[Finding]:
     else:
         advice = "that is right unless your Kochava account has install authentication enabled"
         yield Finding("note", "no credentials are set: requests are not signed", advice)
+
+
+def _config_file(path: Path | None) -> Iterator[Finding]:
+    if path is None or os.name != "posix":
+        return
+    if path.stat().st_mode & stat.S_IROTH and _SECRET_IN_TOML.search(path.read_text("utf-8")):
+        what = f"every user of this machine can read the secrets in {path}"
+        yield Finding("note", what, f"chmod 600 {path}, or set them in the environment")
 
 
 def _urllib3() -> Iterator[Finding]:

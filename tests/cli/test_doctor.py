@@ -251,3 +251,24 @@ def test_a_urllib3_that_is_not_the_one_that_was_installed(tmp_path):
         )
     assert code == 1
     assert "fail  pip installed urllib3 1.0.0, but Python finds" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "told"),
+    [
+        ('api_key = "KEY"\napi_secret = "s3cr3t"\n', 0o644, True),
+        ('account_id = "7"\naccount_key = "s3cr3t"\n', 0o604, True),
+        ('api_key = "KEY"\napi_secret = "s3cr3t"\n', 0o640, False),
+        ('event_names = { "api_key = x" = "y" }\n# api_key = "KEY"\n', 0o644, False),
+    ],
+)
+def test_secrets_in_a_file_that_all_users_can_read_are_noted(tmp_path, content, mode, told):
+    file = tmp_path / "options.toml"
+    file.write_text(content)
+    file.chmod(mode)
+    with served() as port:
+        endpoint = ("--endpoint", f"http://127.0.0.1:{port}")
+        result = run("doctor", *APP, *endpoint, "--config", file)
+    assert result.returncode == 0
+    assert ("note  every user of this machine can read the secrets in" in result.stdout) == told
+    assert "s3cr3t" not in result.stdout + result.stderr
