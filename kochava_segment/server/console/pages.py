@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 
+from kochava_segment.advice import ADVICE
 from kochava_segment.server.answers import Refusal
 
 _POLICY = (
@@ -38,6 +39,7 @@ _STATIC = {
 }
 _FOR_A_YEAR = "public, max-age=31536000, immutable"  # another version has another address
 _IN_BACKTICKS = re.compile(r"`([^`]*)`")
+_REMEDIES = {one.code: one.remedy for one in ADVICE if one.kind in ("warning", "error")}
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
 
 
@@ -68,6 +70,7 @@ class Pages:
             "clock": _clock,
             "number": _number,
             "path": _path,
+            "remedy": _REMEDIES.__getitem__,
             "sentence": _sentence,
             "duration": shown_duration,
         }

@@ -113,6 +113,7 @@ def test_one_is_shown_with_its_attempts_and_without_identifiers(tmp_path):
         one.close()
     text = text_of(answer)
     assert "Kochava answered 503" in text
+    assert "What to do: Send it again later: that is safe." in text
     assert "Attempts 3, of which 0 without an answer" in text
     assert "status 503" in text
     assert [

@@ -85,6 +85,7 @@ def test_warnings_stand_where_they_belong(visitor):
     field = text.index("data.event_data.segment_network")
     assert field < text.index("reserved-key properties.network") < text.index("data.device_ua")
     assert "no-ip context.ip" in text
+    assert "Pass on the address of the client, not that of your server." in text, "what to do"
     assert "2 warnings" in text
 
 
