@@ -3,7 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import attrs
 import diagrams  # of docs
@@ -112,7 +112,7 @@ def test_diagrams_are_fresh(name):
 
 @pytest.mark.parametrize("name", diagrams.DIAGRAMS)
 def test_diagrams_stay_within_their_ground(name):
-    picture = ElementTree.fromstring(diagrams.DIAGRAMS[name]())
+    picture = ET.fromstring(diagrams.DIAGRAMS[name]())
     width, height = (float(picture.attrib[side]) for side in ("width", "height"))
     for box in picture.iter("{http://www.w3.org/2000/svg}rect"):
         left, top = float(box.get("x", 0)), float(box.get("y", 0))
