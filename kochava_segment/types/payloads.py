@@ -71,6 +71,7 @@ EventProperties = Annotated[
         },
     ),
 ]
+Strings = Annotated[dict[str, str], Shape("an object of strings")]
 Identities = Annotated[dict[str, Text], Shape("an object that is not empty", {"minProperties": 1})]
 
 
@@ -106,7 +107,7 @@ class GdprPrivacyConsent(TypedDict, total=False):
     ad_personalization: Bit
 
 
-IadAttributionDetails = TypedDict("IadAttributionDetails", {"Version3.1": dict[str, str]})
+IadAttributionDetails = TypedDict("IadAttributionDetails", {"Version3.1": Strings})
 """Apple's iAd attribution under its version: `iad-` keys to strings. Seen in other senders."""
 
 
@@ -130,7 +131,7 @@ class DeviceData(TypedDict, total=False):
         iad_attribution_details: What Apple's iAd said of the install.
     """
 
-    device_ids: dict[str, str]
+    device_ids: Strings
     usertime: EpochSeconds
     origination_ip: Address
     device_ua: str

@@ -107,10 +107,12 @@ def _places(shape, path=()):
 def test_every_field_has_a_rule_of_its_own_kind(kind):
     rules = SchemaRules(kind, [rule for rule in RULES if kind in rule.applies_to])
     for path in _places(SHAPES[kind]):
-        assert rules.rule_of(Breach(path, "type", "")).severity == "error"
-        for unknown in ((*path, "mistake"), ("mistake",)):
-            code = rules.rule_of(Breach(unknown, "additionalProperties", "")).code
-            assert code.startswith(("unknown-", "bad-update", "bad-"))
+        rule = rules.rule_of(Breach(path, "type", ""))
+        assert rule.severity == "error"
+        assert not rule.must or written(path) in rule.fields, "its words are about another field"
+    for keyword, code in (("exclusiveMaximum", "usertime-milliseconds"), ("type", "bad-usertime")):
+        if kind in ("event", "install"):
+            assert rules.rule_of(Breach(("data", "usertime"), keyword, "")).code == code
     assert rules.rule_of(Breach(("mistake",), "additionalProperties", "")).severity == "advice"
 
 
