@@ -15,6 +15,7 @@ from kochava_segment import KochavaDestination, KochavaSegmentError
 from kochava_segment.mapping.deletion import data_subject_request
 from kochava_segment.mapping.device import CIRCUMSTANCES, DEVICE_AND_TIME
 from kochava_segment.mapping.identifiers import Device
+from kochava_segment.mapping.standard_events import RESERVED_KEYS
 from kochava_segment.options import Options
 from kochava_segment.schema import SCHEMA_FILE, payload_schema
 from kochava_segment.types import payloads
@@ -92,6 +93,12 @@ def test_the_schema_has_each_payload_and_nothing_that_is_no_type():
 def test_the_mapping_s_table_and_the_type_have_the_same_fields_of_the_device():
     fields = {field.key for field in (*DEVICE_AND_TIME, *CIRCUMSTANCES)}
     assert fields == set(payloads.DeviceData.__annotations__)
+
+
+def test_the_mapping_s_table_and_the_schema_reserve_the_same_names():
+    reserved = SCHEMA["$defs"]["EventProperties"]["propertyNames"]["not"]["enum"]
+    assert set(reserved) == RESERVED_KEYS
+    assert reserved == sorted(reserved)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from kochava_segment.emulator.rule import (
     Rule,
     Sent,
 )
-from kochava_segment.emulator.schema_rules import field_rule
+from kochava_segment.emulator.schema_rules import RESERVED_KEYS, field_rule
 
 
 def _no_device(sent: Sent) -> Iterator[Finding]:
@@ -60,7 +60,7 @@ DATA_RULES = (
         "reserved-key",
         "error",
         EVENT,
-        "`data.event_data` must not have the keys that Kochava keeps for itself: the schema lists them",
+        f"`data.event_data` must not have the keys {', '.join(RESERVED_KEYS)}",
         EVENT_EXAMPLES,
         fields=("data.event_data propertyNames",),
     ),

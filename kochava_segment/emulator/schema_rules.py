@@ -21,6 +21,10 @@ SHAPES: Mapping[str, Shape] = {
     }.items()
 }
 
+RESERVED_KEYS: tuple[str, ...] = tuple(
+    _DEFINITIONS["EventProperties"]["propertyNames"]["not"]["enum"]
+)
+
 
 def field_rule(
     code: str, applies_to: tuple[str, ...], field: str, source: str, *, must: str = ""
