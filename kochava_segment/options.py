@@ -402,7 +402,7 @@ class Options:
             raise ConfigurationError(problems)
         return cls(**values)
 
-    @property
+    @cached_property
     def signed(self) -> bool:
         """Whether requests carry Kochava's authentication headers."""
         return self.api_key is not None

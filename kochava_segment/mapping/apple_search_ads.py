@@ -101,6 +101,8 @@ def _known_text(values: Mapping[str, Any], key: str, problems: list[Problem]) ->
 
 def iad_attribution_details(message: Message) -> dict[str, Any] | None:
     """What Kochava's `iad_attribution_details` is for a message, None where it has nothing for it."""
+    if not (message.context.values.get("campaign") or message.properties.values.get("campaign")):
+        return None  # as nearly all messages
     campaign, dates = _middleware_campaign(message)
     if campaign is None:
         return None

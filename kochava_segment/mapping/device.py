@@ -89,7 +89,7 @@ def _origination_ip(message: Message, _: Device) -> str | None:
         (message.context, "ip", "context.ip"),
         (message.root, "request_ip", "request_ip"),
     ):
-        value = section.get(key)
+        value = section.values.get(key)
         if value is None or value == "":
             continue
         given = True

@@ -25,7 +25,7 @@ _USER_AGENT_MARKS = (
     *((mark, ANDROID) for mark in ("android", "dalvik")),
 )
 _APP_GUID = re.compile(r"[A-Za-z0-9._-]+")
-_APP_GUIDS_KEYS = {APPLE: "ios", ANDROID: "android"}
+_APP_GUIDS_KEYS = {APPLE: "ios", ANDROID: "android", None: ""}
 
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 _ADVERTISING_ID_KEYS = ("advertisingId", "advertising_id", "idfa")
@@ -124,7 +124,7 @@ def find_app_guid(message: Message, platform: str | None) -> str:
     guid = (
         own
         or guids.get(message.app.text("namespace") or "")
-        or guids.get(_APP_GUIDS_KEYS.get(platform or "", ""))
+        or guids.get(_APP_GUIDS_KEYS[platform])
         or options.app_guid
     )
     if guid is None:
@@ -160,7 +160,8 @@ def find_device_ids(message: Message, platform: str | None) -> dict[str, str]:
         # Android's SDKs send a Widevine hash, a random UUID or the anonymousId in device.id.
         if device_id and (platform == APPLE or _is_android_id(device_id)):
             device_ids[device_key] = device_id
-    device_ids.update(_own_device_ids(message))
+    if message.kochava.values:
+        device_ids.update(_own_device_ids(message))
     return device_ids if any(device_ids.values()) else dict.fromkeys(keys, "")
 
 
