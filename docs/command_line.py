@@ -51,7 +51,8 @@ def _commands(
 
 
 def _section(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=f"{_PROGRAM} {name}")
+    # With the group's settings: a command keeps the names of --help that it is asked for first.
+    context = click.Context(command, info_name=f"{_PROGRAM} {name}", **cli.context_settings)
     usage = command.get_usage(context).removeprefix("Usage: ")
     parts = [f"## {name}", f"```text\n{' '.join(usage.split())}\n```", *_paragraphs(command.help)]
     options = [
