@@ -172,6 +172,16 @@ def set_dashes(_app: Sphinx, page: nodes.document) -> None:
             text.parent.replace(text, nodes.Text(" – "))  # noqa: RUF001  # a dash is meant
 
 
+def set_levels(
+    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object
+) -> None:
+    """Headings of the navigation have a level, without which screen readers do not know them."""
+    tree = context.get("furo_navigation_tree") or ""
+    context["furo_navigation_tree"] = tree.replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the above."""
     reference.write_pages(DOCS / "reference")
@@ -180,5 +190,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-signature", process_signature)
     app.connect("missing-reference", resolve)
     app.connect("doctree-read", know_anchors)
+    app.connect("html-page-context", set_levels, priority=900)  # after the theme
     app.connect("doctree-read", set_dashes)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,6 +10,7 @@ import pytest
 import kochava_segment
 
 ROOT = Path(__file__).parents[2]
+AXE = (ROOT / "tests" / "server" / "console" / "axe" / "axe.min.js").read_text(encoding="utf-8")
 # What makes a browser fetch something; links that a person may follow are no such thing.
 LOADED = re.compile(r"""<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=["'](?:https?:)?//""")
 
@@ -137,3 +138,21 @@ def test_no_page_is_wider_than_the_screen(site, chromium, width):
             too_wide.append(page.name)
     chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert too_wide == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["index", "errors", "architecture", "examples"])
+def test_everybody_can_read_it(site, chromium, page, scheme):
+    prefers = [{"name": "prefers-color-scheme", "value": scheme}]
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": prefers})
+    chromium.get((site / f"{page}.html").as_uri())
+    chromium.execute_script(AXE)
+    # Browsers let keyboards scroll code and tables by themselves.
+    found = chromium.execute_async_script(
+        "const done = arguments[0];"
+        "axe.run({runOnly: ['wcag2a', 'wcag2aa'],"
+        " rules: {'scrollable-region-focusable': {enabled: false}}})"
+        ".then(result => done(result.violations.map(one => one.id)))"
+    )
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    assert found == []
