@@ -47,7 +47,7 @@ def create_app(
         destination: Where messages go; it has an outbox. The caller closes it.
         webhook_secret: The shared secret that Segment signs with.
         bearer_token: A token that senders may give in place of a signature, and that arrays need
-            where a secret is set. Without secret and token, everybody can send.
+            where a secret is set. Without secret and token, everybody can send but web pages.
         postback_secret: What stands in the URL of Kochava's install postback; None takes none.
         tracking: Takes install attributions to Segment. The caller closes it.
         console_token: The token with which people log in to the console; None leaves it out.
