@@ -59,7 +59,7 @@ from kochava_segment.log_events import (
 from kochava_segment.request import KochavaRequest
 
 _POLL = 0.25  # seconds between looks for what other processes have put in, or what is due again
-_GATHER = 0.002  # seconds in which more results may come, to be settled in the same transaction
+_GATHER = 0.005  # seconds in which more results may come, to be settled in the same transaction
 _MOST_PER_LANE = 16
 _LEAST_IN_FLIGHT = 32
 _MOST_AHEAD = 256  # where workers are so quick that they wait for more
