@@ -31,6 +31,12 @@ LICENCES = (
     *("MIT", "BSD", "Apache", "ISC", "PSF", "Python Software Foundation", "Unlicense"),
     *("Mozilla Public License 2.0", "MPL-2.0", "GNU Lesser General Public License"),
 )
+PYODIDE = "wasm32-pyodide2024"
+PURE = (
+    *("mapping", "test_documents.py", "test_errors.py", "test_json_codec.py", "test_names.py"),
+    *("test_option_kinds.py", "test_options.py", "emulator/test_rules.py"),
+    *("delivery/test_answer.py", "delivery/test_devices.py", "delivery/test_outbox.py"),
+)
 GROUPS = ("lint", "release", "docs")  # what .ci/run needs beside the extras
 
 nox.needs_version = ">=2025.10"
@@ -54,7 +60,9 @@ def wheel(extras: str = "") -> str:
 def dist(session: nox.Session) -> None:
     """Build twice, at two places and in unlike surroundings: the same bytes, with all that belongs there."""
     install(session, "build", "check-wheel-contents", "hatchling", "twine")
-    one, another = (Path(session.create_tmp()).absolute() / name for name in ("one", "another/deeper"))
+    one, another = (
+        Path(session.create_tmp()).absolute() / name for name in ("one", "another/deeper")
+    )
     builds = [
         # The first wheel is built from the sdist, the second from the checkout.
         (HERE, one, [], {"TZ": "UTC", "PYTHONHASHSEED": "1"}, 0o022),
@@ -107,10 +115,23 @@ def licences(session: nox.Session) -> None:
     )
 
 
+def unpacked_tests(tmp: Path, package: str | None = None) -> Path:
+    """The sdist, unpacked; its package is left out, or replaced by a link to the wheel's."""
+    (sdist,) = DIST.glob("*.tar.gz")
+    shutil.rmtree(tmp / "sdist", ignore_errors=True)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp / "sdist", filter="data")
+    (place,) = (tmp / "sdist").iterdir()
+    shutil.rmtree(place / "kochava_segment")
+    if package is not None:
+        (place / "kochava_segment").symlink_to(package)
+    return place
+
+
 @nox.session(python=PYTHONS)
-@nox.parametrize("resolution", ["lowest-direct", "highest"])
+@nox.parametrize("resolution", ["lowest-direct", "highest"], ids=["oldest", "newest"])
 def tests(session: nox.Session, resolution: str) -> None:
-    """The tests as the sdist has them, on the wheel, with the oldest or the newest dependencies that are allowed."""
+    """The tests, as the sdist has them, pass on the wheel with the oldest and the newest dependencies allowed."""
     tmp = Path(session.create_tmp()).absolute()
     pins = str(tmp / "pins.txt")
     session.run_install(
@@ -120,14 +141,50 @@ def tests(session: nox.Session, resolution: str) -> None:
     )
     session.install("-r", pins)
     session.install("--no-deps", wheel())
-    (sdist,) = DIST.glob("*.tar.gz")
-    shutil.rmtree(tmp / "sdist", ignore_errors=True)
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp / "sdist", filter="data")
-    (unpacked,) = (tmp / "sdist").iterdir()
-    shutil.rmtree(unpacked / "kochava_segment")  # the wheel is to be tried
-    session.chdir(unpacked)
+    script = "import kochava_segment; print(kochava_segment.__path__[0])"
+    session.chdir(tmp)
+    package = session.run("python", "-c", script, silent=True).strip()
+    session.chdir(unpacked_tests(tmp, package))
     session.run("python", "-m", "pytest", "-q", *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def pyodide(session: nox.Session) -> None:
+    """What needs no threads passes on Python 3.14 as npm has it, which is Pyodide; needs node."""
+    tmp = Path(session.create_tmp()).absolute()
+    packages = tmp / "packages"
+    shutil.rmtree(packages, ignore_errors=True)
+    session.run(
+        *("uv", "pip", "install", "-q", "--target", str(packages), "--python-version", "3.14"),
+        *("--python-platform", PYODIDE, "--only-binary", ":all:", wheel()),
+        *("hypothesis", "pytest", "sybil", "tzdata"),
+        external=True,
+    )
+    place = unpacked_tests(tmp)
+    runner = shutil.copy(HERE / ".ci" / "pyodide.mjs", tmp)
+    session.run(
+        *("npm", "install", "--prefix", str(tmp), "--no-save", "pyodide@314"), external=True
+    )
+    options = [
+        "-q",
+        "-o",
+        "addopts=",
+        "--import-mode=importlib",
+        "--strict-markers",
+        "-m",
+        "not slow",
+    ]
+    options += [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:faulthandler",
+        *(f"tests/{name}" for name in PURE),
+    ]
+    options += ["-k", "not time_zone_of_the_machine"]  # it has no tzset()
+    # The tests of deep nesting need a deep stack.
+    node = 'ulimit -s 65536 && exec node --stack-size=60000 "$@"'
+    session.run("sh", "-c", node, "sh", runner, str(packages), str(place), *options, external=True)
 
 
 @nox.session(venv_backend="none")
