@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import subprocess
 import sys
 from collections import OrderedDict
@@ -93,6 +94,26 @@ def test_orjson_writes_what_is_usual(used):
         '{"price":9.5,"name":"ä/","n":[1,true]}'.encode()
     )
     assert len(used) == 1
+
+
+@pytest.mark.parametrize("text", ["iPhone-iOS", "e-", "e-5", "5e-", "e-x5e-5", "null", "0.0000"])
+def test_text_that_looks_like_an_odd_number_does_no_harm(text):
+    assert json_codec.encode([text, 0.5]) == stdlib_encode([text, 0.5], ascii_only=False)
+
+
+def test_whoever_has_no_odd_numbers_has_orjson_s_bytes(used):
+    value = {"id": "0e-5e-4b1e-4", "coupon": None, "price": 0.0001, "many": 1e300}
+    assert json_codec.encode(value, odd_numbers=False) == stdlib_encode(value, ascii_only=False)
+    assert len(used) == 1
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+@example(1e-4)
+@example(math.nextafter(1e-4, 0))
+@example(5e-324)
+def test_numbers_that_are_not_odd_are_written_alike(number):
+    if not json_codec.is_odd(number):
+        assert orjson.dumps(number) == json.dumps(number).encode()
 
 
 @given(value=odd, ascii_only=st.booleans())

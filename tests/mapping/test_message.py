@@ -113,6 +113,15 @@ def test_sections_inside_sections_know_their_path(section_of):
     ]
 
 
+def test_parts_that_are_missing_are_nobody_s(section_of):
+    first, second = section_of(wrong=5), section_of()
+    first.section("gone").section("deeper").text("x")
+    first.section("wrong").section("deeper").flag("x")
+    assert problems_of(first) == [("properties.wrong", "must be an object")]
+    assert problems_of(second) == problems_of(second.section("gone")) == []
+    assert problems_of(first.section("wrong")) == []
+
+
 def test_a_problem_is_told_once_however_often_it_is_met(section_of):
     section = section_of(key=5)
     for _ in range(3):

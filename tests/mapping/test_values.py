@@ -11,6 +11,7 @@ import uuid
 import pytest
 
 from kochava_segment import InvalidEventPayload
+from kochava_segment.mapping import values
 from tests.messages import ios
 
 
@@ -103,6 +104,38 @@ def test_numbers_that_are_not_finite_are_left_out(map_with, value):
         ("not-finite", "properties.b[1]"),
         ("not-finite", "properties.c.d"),
     ]
+
+
+SMALL = "1e-05"  # orjson would write 0.00001, and the bytes are signed
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"own": 0.00001},
+        {"own": decimal.Decimal("0.00001")},
+        {"own": [{"deep": Ratio(0.00001)}]},
+        {"revenue": "0.00001"},
+        {"revenue": 0.00001},
+        {"products": [{"quantity": "0.00001"}]},
+        {"products": [{"quantity": 0.000005}, {"quantity": 0.000005}]},
+    ],
+)
+def test_small_numbers_are_written_as_python_writes_them(map_with, properties):
+    message = ios(event="Order Completed", properties=properties)
+    assert f":{SMALL}".encode() in map_with(message).body
+    kochava = {"gdpr_privacy_consent": {"own": 0.00001}}
+    body = map_with(ios(integrations={"Kochava": kochava})).body
+    assert f'"gdpr_privacy_consent":{{"own":{SMALL}}}'.encode() in body
+
+
+def test_names_are_judged_alike_however_many_there_were(map_with):
+    for _ in range(2):
+        properties = {f"a{number}": "x" for number in range(5000)} | {"email": "x", "x" * 300: "x"}
+        request = map_with(ios(properties=properties))
+        assert len(request.payload["data"]["event_data"]) == 5001
+        assert [warning.code for warning in request.warnings] == ["pii-property", "many-keys"]
+    assert len(values._PLAIN_NAMES) < 5000
 
 
 @pytest.mark.parametrize(
