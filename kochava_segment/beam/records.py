@@ -10,7 +10,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from kochava_segment.beam.packing import pack, text_for_engines, unpack
+from kochava_segment.beam.packing import pack, pack_read, text_for_engines, unpack
 from kochava_segment.beam.results import Settled
 from kochava_segment.beam.selection import message_time
 from kochava_segment.entries import Entry
@@ -25,6 +25,8 @@ from kochava_segment.outcome import Outcome
 # As nearly all libraries of Segment write it: whole minutes of it are the same for many messages.
 _USUAL_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d):([0-5]\d\.\d{3})Z", re.ASCII)
 _FRACTION = re.compile(r":\d\d[.,](\d{1,9})")
+# Of a device: no blanks, half surrogate pairs, or UNKNOWN_ID, of which the mapping takes care.
+_PLAIN_ID = re.compile(r"[0-9A-Za-z-]+", re.ASCII)
 _INSTALL = fold_name("Application Installed")
 _PLACE_IN_ORDER = itemgetter(0, 1, 2, 3)
 
@@ -61,15 +63,9 @@ class Record(NamedTuple):
             identity = text_for_engines(f"id:{found}")
         else:
             identity = f"at:{file}:{entry.line}" if file else ""
-        return cls(
-            rank=0 if is_install else 1,
-            moment=_moment(message),
-            file=file,
-            line=entry.line,
-            timestamp=timestamp,
-            identity=identity,
-            packed=pack(message),
-        )
+        packed = pack_read(message) if entry.line else pack(message)
+        rank, moment = 0 if is_install else 1, _moment(message)
+        return cls(rank, moment, file, entry.line, timestamp, identity, packed)
 
     @property
     def message(self) -> Any:
@@ -97,18 +93,31 @@ def device_key(record: Record, message: Any, options: Options) -> str:
 
     A message that names none is on its own: it will be refused, or filtered.
     """
-    try:
-        read = Message(message, options)
-        # Most have it, and it is found more quickly than all that identifies a device.
-        known = find_kochava_device_id(read) or next(
-            iter(identify_device(read).known_ids.values()), ""
-        )
-    except KochavaSegmentError:
-        known = ""
+    known = _plain_device_id(message)
+    if not known:
+        try:
+            read = Message(message, options)
+            known = find_kochava_device_id(read) or next(
+                iter(identify_device(read).known_ids.values()), ""
+            )
+        except KochavaSegmentError:
+            known = ""
     if known:
         return known
     alone = record.identity.encode() or record.packed
     return f"message {hashlib.sha256(alone).hexdigest()}"
+
+
+def _plain_device_id(message: dict[str, Any]) -> str:
+    """The device's id where `find_kochava_device_id` could find nothing else; of most, in no time."""
+    integrations = message.get("integrations")
+    if integrations and (not isinstance(integrations, dict) or "Kochava" in integrations):
+        return ""
+    try:
+        found = message["context"]["device"]["id"]
+    except (KeyError, TypeError):
+        return ""
+    return found if isinstance(found, str) and _PLAIN_ID.fullmatch(found) else ""
 
 
 def _moment(message: Any) -> float:

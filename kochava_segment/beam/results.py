@@ -60,25 +60,19 @@ class Settled(NamedTuple):
     def of(cls, outcome: Outcome, file: str, line: int, time: int, packed: bytes) -> Settled:
         """What became of the message that stood there."""
         receipt = outcome.receipt
-        return cls(
-            outcome=outcome.kind.value,
-            reason=outcome.reason,
-            message_id=outcome.message_id,
-            file=file,
-            line=line,
-            time=time,
-            receipt=None
-            if receipt is None
-            else (
-                receipt.action,
-                receipt.status,
-                receipt.attempts,
-                round(receipt.elapsed, 4),
-                receipt.maybe_repeated,
-            ),
-            warnings=tuple((one.code, one.field, one.detail) for one in outcome.warnings),
-            packed=b"" if receipt is not None else packed,
+        kind, message_id = outcome.kind.value, outcome.message_id
+        warnings = tuple([(one.code, one.field, one.detail) for one in outcome.warnings])
+        if receipt is None:
+            reason = outcome.reason
+            return cls(kind, reason, message_id, file, line, time, None, warnings, packed)
+        values = (
+            receipt.action,
+            receipt.status,
+            receipt.attempts,
+            round(receipt.elapsed, 4),
+            receipt.maybe_repeated,
         )
+        return cls(kind, None, message_id, file, line, time, values, warnings)
 
     @classmethod
     def duplicate(cls, file: str, line: int, time: int, packed: bytes) -> Settled:

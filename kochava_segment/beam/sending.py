@@ -132,7 +132,8 @@ class Send(beam.DoFn):
         self._sender.close()
 
     def start_bundle(self) -> None:  # noqa: D102  # Beam's
-        self._waiting: dict[str, list[Record]] = {}
+        # Bare values of records: of them as well, the garbage collector has nothing to look for.
+        self._waiting: dict[str, list[tuple[Any, ...]]] = {}
         self._count = 0
 
     def process(self, group: tuple[str, Iterable[Any]]) -> Iterator[Any]:  # noqa: D102  # Beam's
@@ -140,7 +141,7 @@ class Send(beam.DoFn):
         waiting = self._waiting.setdefault(key, [])
         self._count -= len(waiting)
         for records in gathered:
-            waiting.extend(map(Record._make, records))
+            waiting.extend(records)
         self._count += len(waiting)
         if self._count >= self._batch_size:
             for results, first in self._send():
@@ -162,10 +163,10 @@ class Send(beam.DoFn):
             first = min(one.time for one in some)
             yield pack_settled(some), Timestamp(micros=first)
 
-    def _settled(self, devices: dict[str, list[Record]]) -> Iterator[Settled]:
+    def _settled(self, devices: dict[str, list[tuple[Any, ...]]]) -> Iterator[Settled]:
         fresh = []
         for key, records in devices.items():
-            for record, is_repeated in told_apart(in_order(records)):
+            for record, is_repeated in told_apart(in_order(map(Record._make, records))):
                 if is_repeated:
                     yield record.duplicate
                 else:

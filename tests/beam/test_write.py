@@ -1,20 +1,27 @@
 """What becomes of messages in a pipeline, on one process and on two, against the emulator."""
 
 import json
+import math
 import time
 from collections import Counter
+from datetime import datetime, timezone
+from uuid import UUID
 
 import apache_beam as beam
 import pytest
 from apache_beam.transforms.window import FixedWindows, TimestampedValue
+from hypothesis import given
 
 from kochava_segment.beam import FAILED_OUTPUTS, OUTPUTS, ReadFromSegmentArchive
-from kochava_segment.beam.records import Record, device_key
+from kochava_segment.beam.records import Record, _plain_device_id, device_key
 from kochava_segment.emulator import Faults, KochavaEmulator
 from kochava_segment.entries import Entry
+from kochava_segment.mapping.identifiers import find_kochava_device_id
+from kochava_segment.mapping.message import Message
 from kochava_segment.options import Options
 from tests.beam.pipelines import TWO_PROCESSES, device_and_time, messages_of, run
-from tests.messages import ios
+from tests.messages import IDFV, ios
+from tests.strategies import with_anything_inside
 
 MODES = pytest.mark.parametrize("flags", [(), TWO_PROCESSES], ids=["in-memory", "two-processes"])
 
@@ -120,6 +127,53 @@ def test_messages_without_a_device_do_not_wait_for_each_other(tmp_path, kochava_
     assert len(keys) == 3
     ran = run([message], tmp_path, kochava_emulator)
     assert ran.counts == {"invalid": 1}
+
+
+@given(with_anything_inside())
+def test_a_device_is_the_one_that_requests_name(message):
+    found = _plain_device_id(message)
+    assert found in ("", find_kochava_device_id(Message(message, Options())))
+
+
+def test_a_device_that_kochavas_own_options_name_wins():
+    options = {"Kochava": {"kochavaDeviceId": "K-1"}}
+    messages = [
+        (ios(), IDFV),
+        (ios(integrations={"All": True}), IDFV),
+        (ios(integrations=options), "K-1"),
+        (ios(context__device__id="UNKNOWN_ID"), "a-42"),
+        (ios(context__device__id=" "), "a-42"),
+        (ios(context__device=7), "a-42"),
+        (ios(integrations=7), IDFV),
+    ]
+    for message, key in messages:
+        record = Record.of(Entry(line=1, file="f", message=message), 0)
+        assert device_key(record, message, Options()) == key
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+JSON_VALUES = [2**70, math.nan, -0.0, 1e-7, None, "\ud800", {"a": [1, None]}]
+OTHER_VALUES = [(1, 2), UUID(int=1), _Text("x"), datetime(2026, 3, 20, tzinfo=timezone.utc)]
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        *((1, value) for value in JSON_VALUES),
+        *((0, value) for value in (*JSON_VALUES, *OTHER_VALUES)),
+    ],
+    ids=repr,
+)
+def test_a_message_arrives_as_it_was(value, line):
+    message = ios(properties__x=value)
+    arrived = Record.of(Entry(line=line, file="f", message=message), 0).message
+    found = arrived["properties"].pop("x")
+    assert repr(found) == repr(value)
+    assert type(found) is type(value)
+    assert arrived == {**message, "properties": {"level": "3"}}
 
 
 def test_what_failed_can_be_fed_in_again(tmp_path, kochava_emulator):
