@@ -181,7 +181,8 @@ def _option(kind: kinds.Kind, default: Any, description: str, *, secret: bool = 
     return attrs.field(default=default, metadata=metadata, repr=not secret)
 
 
-@frozen(kw_only=True)
+# Without slots: with them, attrs needs a __getattr__ for cached properties, which slows down every read.
+@frozen(kw_only=True, slots=False)
 class Options:
     """All options of a destination. Build it with `Options.load`, which checks everything."""
 
