@@ -23,6 +23,7 @@ from kochava_segment.mapping.timestamps import epoch_seconds
 from kochava_segment.options import Options
 from kochava_segment.request import MappingWarning
 
+_NUMBERS = (int, float)
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -82,8 +83,8 @@ class Section:
         self._wrong(key, "must be an object")
         return _NOTHING
 
-    def text(self, key: str, *, or_number: bool = False) -> str | None:
-        """The string at `key`, or if a number may stand there, that as a string."""
+    def text(self, key: str, numbers: tuple[type[float], ...] = ()) -> str | None:
+        """The string at `key`, or a number of these types as a string."""
         value = self.values.get(key)
         if value is None:
             return None
@@ -92,15 +93,14 @@ class Section:
                 return value if value.strip() else None
             self._wrong(key, "is not valid Unicode: it has half of a surrogate pair")
             return None
-        if or_number and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if is_finite(value):
-                return decimal_text(value)
+        if isinstance(value, numbers) and not isinstance(value, bool) and is_finite(value):
+            return decimal_text(value)
         self._wrong(key, "must be a string")
         return None
 
     def word(self, key: str) -> str | None:
         """The string at `key`, or the number at `key` as a string: versions and user ids."""
-        return self.text(key, or_number=True)
+        return self.text(key, _NUMBERS)
 
     def flag(self, key: str) -> bool | None:
         """The boolean at `key`; the strings "true" and "false" are taken for it."""
