@@ -6,7 +6,8 @@ import sqlite3
 import time
 from collections.abc import Sequence
 
-from kochava_segment.delivery.outbox import ENTER_LANE, Outbox, hash_of, refresh_lane
+from kochava_segment.delivery.leases import refresh_lane
+from kochava_segment.delivery.outbox import ENTER_LANE, Outbox, hash_of
 from kochava_segment.delivery.outbox_file import FAILED, PENDING
 from kochava_segment.delivery.outbox_inspection import FROM, EntryFilter
 

@@ -14,13 +14,9 @@ from typing import Any
 
 from attrs import frozen
 
-from kochava_segment.delivery.outbox import (
-    DUPLICATES,
-    MAYBE_REPEATED,
-    REPEATS,
-    Outbox,
-)
+from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_file import FAILED, PENDING
+from kochava_segment.delivery.outbox_purge import DUPLICATES, MAYBE_REPEATED, REPEATS
 
 STATES = (
     "waiting",

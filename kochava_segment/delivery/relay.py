@@ -20,6 +20,7 @@ from weakref import WeakSet
 
 from attrs import frozen
 
+from kochava_segment.delivery import leases
 from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.delivery.answer import Verdict
 from kochava_segment.delivery.attempt import KOCHAVA, Attempt, Peer, make_attempt
@@ -31,13 +32,9 @@ from kochava_segment.delivery.instrumentation import (
     OutcomeEvent,
     RetryScheduledEvent,
 )
-from kochava_segment.delivery.outbox import (
-    LaneResult,
-    LeasedLane,
-    LeasedRequest,
-    Outbox,
-    Settled,
-)
+from kochava_segment.delivery.judging import judge
+from kochava_segment.delivery.leases import LaneResult, LeasedLane, LeasedRequest
+from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.delivery.retry import ACTIONS, RetryPolicy
 from kochava_segment.delivery.transport import Transport
@@ -74,7 +71,6 @@ _OUTCOMES = {
     "exhausted": "RetriesExhausted",
     "ambiguous": "AmbiguousDelivery",
 }
-TOKEN_EXPIRED = "sent, but its AdServices token was older than the 24 h that Apple grants"  # noqa: S105
 
 
 @frozen(kw_only=True)
@@ -343,7 +339,7 @@ class Relay:
         self, cursor: Any, settled: Sequence[tuple[_Worked, LaneResult]]
     ) -> list[LeasedLane]:
         relay = self._keep_lease(cursor)
-        repeated = self._outbox.settle(cursor, relay, (result for _, result in settled))
+        repeated = leases.settle(cursor, relay, (result for _, result in settled))
         if repeated:
             SENT_TWICE.log(count=repeated, relay=_name())
         for worked, _ in settled:
@@ -352,16 +348,16 @@ class Relay:
             self._purge(cursor)
         if self._stop.is_set():
             if self._out == 0:
-                self._outbox.leave(cursor, relay)
+                leases.leave(cursor, relay)
             return []
         room = self._most_in_flight - self._out
         if room < self._most_in_flight // 4:
             return []
         for guid in tuple(self._refused):
-            if self._outbox.resumed_by_hand(cursor, guid):
+            if leases.resumed_by_hand(cursor, guid):
                 self._refused.discard(guid)
                 APP_RESUMED.log(app=app_in_brief(guid), reason="a person said so")
-        return self._outbox.lease(
+        return leases.lease(
             cursor,
             relay,
             requests=room,
@@ -374,19 +370,19 @@ class Relay:
         now, lease = time.monotonic(), self._settings.lease
         if self._relay is not None and now < self._renew_at:
             return self._relay
-        if self._relay is not None and not self._outbox.renew(cursor, self._relay, lease):
+        if self._relay is not None and not leases.renew(cursor, self._relay, lease):
             LEASE_LOST.log(wait=lease, relay=_name())
             self._relay = None
         first = self._relay is None
         if first:
-            self._relay = self._outbox.register(cursor, _name(), lease)
+            self._relay = leases.register(cursor, _name(), lease)
         # Not only at first: a process with older credentials may pause an app at any time.
-        still_paused = self._outbox.resume_with(cursor, self._credentials, self._refused)
+        still_paused = leases.resume_with(cursor, self._credentials, self._refused)
         if first:
             for guid in still_paused:
                 APP_STILL_PAUSED.log(app=app_in_brief(guid), peer=self._peer.name)
         relay = cast("int", self._relay)
-        for name, count in self._outbox.recover(cursor, relay, give_up=self._give_up):
+        for name, count in leases.recover(cursor, relay, give_up=self._give_up):
             RELAY_DIED.log(relay=name, count=count)
         self._leased_until, self._renew_at = now + lease, now + lease / 3
         return relay
@@ -402,11 +398,11 @@ class Relay:
                         status=attempt.status,
                         options=self._peer.options,
                     )
-                self._outbox.pause(cursor, guid, self._credentials)
+                leases.pause(cursor, guid, self._credentials)
                 self._blocks_stored.add(guid)
                 self._refused.add(guid)
             elif attempt.status == 429:
-                self._outbox.slow_down(cursor, guid, self._rest(attempt))
+                leases.slow_down(cursor, guid, self._rest(attempt))
                 self._blocks_stored.add(guid)
 
     def _purge(self, cursor: Any) -> None:
@@ -577,54 +573,6 @@ class _Worked:
     lane: LeasedLane
     attempts: Sequence[tuple[LeasedRequest, Attempt]]
     rest: float = 0.0
-
-
-def judge(leased: LeasedRequest, attempt: Attempt, policy: RetryPolicy) -> tuple[Settled, float]:
-    """What an attempt makes of a request, and for how many seconds its lane is left alone."""
-    if attempt.verdict is Verdict.CREDENTIALS:  # the app is paused, and nothing is held against it
-        counted, wait, state = leased.attempts, 0.0, "waiting"
-    else:
-        counted = leased.attempts + (attempt.retry_after is None)
-        state, wait = _STATES[attempt.verdict](leased, attempt, counted, policy)
-    maybe_sent = leased.maybe_sent + attempt.maybe_sent
-    if maybe_sent and state in ("rejected", "exhausted"):
-        state = "ambiguous"
-    reason: str | None = attempt.detail
-    if state == "delivered":
-        expires_at = leased.token_expires_at
-        reason = TOKEN_EXPIRED if expires_at is not None and expires_at < time.time() else None
-    settled = Settled(
-        id=leased.id,
-        state=state,
-        attempts=counted,
-        waited=leased.waited + wait,
-        maybe_sent=maybe_sent,
-        status=attempt.status,
-        reason=reason,
-    )
-    return settled, wait
-
-
-def _again(
-    leased: LeasedRequest, attempt: Attempt, counted: int, policy: RetryPolicy
-) -> tuple[str, float]:
-    if attempt.maybe_sent and policy.after_maybe_sent(leased.request.action) != "retry":
-        return "ambiguous", 0.0
-    # Only what was waited counts against the deadline: clocks are turned, and processes restart.
-    wait = policy.wait(
-        counted=counted,
-        failures=counted + 1,
-        asked=attempt.retry_after,
-        elapsed=leased.waited,
-    )
-    return ("exhausted", 0.0) if wait is None else ("waiting", wait)
-
-
-_STATES: dict[Verdict, Callable[[LeasedRequest, Attempt, int, RetryPolicy], tuple[str, float]]] = {
-    Verdict.ACCEPTED: lambda *_: ("delivered", 0.0),
-    Verdict.REJECTED: lambda *_: ("rejected", 0.0),
-    Verdict.RETRY: _again,
-}
 
 
 _relays: WeakSet[Relay] = WeakSet()

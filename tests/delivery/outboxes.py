@@ -3,7 +3,9 @@
 import sqlite3
 from contextlib import closing
 
-from kochava_segment.delivery.outbox import LaneResult, NewEntry, Settled
+from kochava_segment.delivery import leases
+from kochava_segment.delivery.leases import LaneResult, Settled
+from kochava_segment.delivery.outbox import NewEntry
 from kochava_segment.request import KochavaRequest
 
 APP = "koapp"
@@ -31,12 +33,12 @@ def put(box, *message_ids, user_id=None, **changes):
 
 def register(box, name="relay", lease=10.0):
     with box.file.writing() as cursor:
-        return box.register(cursor, name, lease)
+        return leases.register(cursor, name, lease)
 
 
 def lease(box, relay, requests=100, per_lane=16, **options):
     with box.file.writing() as cursor:
-        return box.lease(cursor, relay, requests=requests, per_lane=per_lane, **options)
+        return leases.lease(cursor, relay, requests=requests, per_lane=per_lane, **options)
 
 
 def names(lanes):
@@ -56,7 +58,7 @@ def answered(lane, *states, wait=0.0, **details):
 
 def settle(box, relay, *results):
     with box.file.writing() as cursor:
-        return box.settle(cursor, relay, results)
+        return leases.settle(cursor, relay, results)
 
 
 def rows(box, query, *parameters):

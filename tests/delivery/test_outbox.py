@@ -9,9 +9,10 @@ from contextlib import closing
 
 import pytest
 
+from kochava_segment.delivery import leases, outbox_changes, outbox_inspection
 from kochava_segment.delivery import outbox as module
-from kochava_segment.delivery import outbox_changes, outbox_inspection
-from kochava_segment.delivery.outbox import NewEntry, Outbox, OutboxSettings, purge
+from kochava_segment.delivery.outbox import NewEntry, Outbox, OutboxSettings
+from kochava_segment.delivery.outbox_purge import purge
 from kochava_segment.errors import OutboxFull
 from tests.delivery.outboxes import (
     answered,
@@ -232,7 +233,7 @@ def test_a_thousand_idle_apps_take_nothing_of_what_is_leased(box):
 
 
 def test_very_many_devices_that_are_due_at_once_come_back_in_portions(box, clock, monkeypatch):
-    monkeypatch.setattr(module, "_READY_AT_ONCE", 3)
+    monkeypatch.setattr(leases, "_READY_AT_ONCE", 3)
     for number in range(5):
         put(box, f"m-{number}", device=f"d{number}")
     relay = register(box)
@@ -251,7 +252,7 @@ def test_times_from_before_a_reboot_do_not_hold_anything_up(box, clock):
     (lane,) = lease(box, relay, per_lane=1)
     settle(box, relay, answered(lane, "waiting", wait=600))
     with box.file.writing() as cursor:
-        box.slow_down(cursor, "koapp", 600)
+        leases.slow_down(cursor, "koapp", 600)
     clock.monotonic_now = 5.0
     assert names(lease(box, register(box))) == [["m-1", "m-2"]]
 
@@ -262,7 +263,7 @@ def test_a_lease_from_before_a_reboot_has_run_out(box, clock):
     clock.monotonic_now = 5.0
     relay = register(box)
     with box.file.writing() as cursor:
-        assert box.recover(cursor, relay) == [("old", 1)]
+        assert leases.recover(cursor, relay) == [("old", 1)]
 
 
 def test_the_calendar_turned_back_or_on_changes_no_waiting(box, clock):
@@ -288,7 +289,7 @@ def _two_relays(box, clock):
     (lane,) = lease(box, stalled, per_lane=1)
     clock.pass_(11)
     with box.file.writing() as cursor:
-        assert box.recover(cursor, other) == [("stalled", 1)]
+        assert leases.recover(cursor, other) == [("stalled", 1)]
     return stalled, other, lane
 
 
@@ -306,15 +307,15 @@ def test_a_living_relay_keeps_what_it_renews(box, clock):
     lease(box, relay)
     clock.pass_(6)
     with box.file.writing() as cursor:
-        assert box.renew(cursor, relay, 10)
+        assert leases.renew(cursor, relay, 10)
         clock.pass_(6)
-        assert box.recover(cursor, other) == []
+        assert leases.recover(cursor, other) == []
 
 
 def test_a_relay_whose_lease_was_taken_is_told_so(box, clock):
     stalled, _, _ = _two_relays(box, clock)
     with box.file.writing() as cursor:
-        assert not box.renew(cursor, stalled, 10)
+        assert not leases.renew(cursor, stalled, 10)
 
 
 def test_a_late_acceptance_is_one_and_is_not_sent_again(box, clock):
@@ -339,7 +340,7 @@ def test_a_late_acceptance_settles_what_was_given_up_as_ambiguous(box, clock):
     (lane,) = lease(box, stalled)
     clock.pass_(11)
     with box.file.writing() as cursor:
-        box.recover(cursor, other, give_up=["event"])
+        leases.recover(cursor, other, give_up=["event"])
     assert states(box) == {"m-1": "ambiguous"}
     assert settle(box, stalled, answered(lane, "delivered")) == 0
     assert states(box) == {"m-1": "delivered"}
@@ -368,7 +369,7 @@ def test_only_given_up_actions_become_ambiguous(box, clock):
     clock.pass_(11)
     relay = register(box)
     with box.file.writing() as cursor:
-        box.recover(cursor, relay, give_up=["event"])
+        leases.recover(cursor, relay, give_up=["event"])
     assert states(box) == {"e-1": "ambiguous", "i-1": "waiting"}
 
 
@@ -377,7 +378,7 @@ def test_a_relay_that_leaves_gives_its_lanes_back(box):
     relay = register(box)
     lease(box, relay)
     with box.file.writing() as cursor:
-        box.leave(cursor, relay)
+        leases.leave(cursor, relay)
     assert names(lease(box, register(box))) == [["m-1"]]
 
 
@@ -389,7 +390,7 @@ def test_a_429_slows_the_whole_app_and_no_other(box, clock):
     put(box, "b-1", device="d1", app="kob")
     relay = register(box)
     with box.file.writing() as cursor:
-        box.slow_down(cursor, "koa", 30)
+        leases.slow_down(cursor, "koa", 30)
     assert names(lease(box, relay)) == [["b-1"]]
     clock.pass_(31)
     assert names(lease(box, relay)) == [["a-1"]]
@@ -398,8 +399,8 @@ def test_a_429_slows_the_whole_app_and_no_other(box, clock):
 def test_a_shorter_429_does_not_shorten_a_longer_one(box, clock):
     put(box, "m-1")
     with box.file.writing() as cursor:
-        box.slow_down(cursor, "koapp", 30)
-        box.slow_down(cursor, "koapp", 1)
+        leases.slow_down(cursor, "koapp", 30)
+        leases.slow_down(cursor, "koapp", 1)
     clock.pass_(10)
     assert lease(box, register(box)) == []
     clock.pass_(21)
@@ -409,12 +410,12 @@ def test_a_shorter_429_does_not_shorten_a_longer_one(box, clock):
 def _paused(box, credentials=b"bad"):
     put(box, "m-1")
     with box.file.writing() as cursor:
-        box.pause(cursor, "koapp", credentials)
+        leases.pause(cursor, "koapp", credentials)
 
 
 def _resume(box, credentials, refused=()):
     with box.file.writing() as cursor:
-        return box.resume_with(cursor, credentials, refused)
+        return leases.resume_with(cursor, credentials, refused)
 
 
 def test_refused_credentials_pause_the_app_until_there_are_others(box):
@@ -433,17 +434,17 @@ def test_two_processes_with_refused_credentials_do_not_wake_each_other(box):
     _paused(box, b"bad-1")
     _resume(box, b"bad-2")
     with box.file.writing() as cursor:
-        box.pause(cursor, "koapp", b"bad-2")
+        leases.pause(cursor, "koapp", b"bad-2")
     assert _resume(box, b"bad-1", refused={"koapp"}) == ["koapp"]
 
 
 def test_a_person_resumes_for_all(box):
     _paused(box)
     with box.file.writing() as cursor:
-        assert not box.resumed_by_hand(cursor, "koapp")
+        assert not leases.resumed_by_hand(cursor, "koapp")
     outbox_changes.retry(box, outbox_inspection.EntryFilter(states=("paused",)))
     with box.file.writing() as cursor:
-        assert box.resumed_by_hand(cursor, "koapp")
+        assert leases.resumed_by_hand(cursor, "koapp")
     assert names(lease(box, register(box), credentials=b"bad")) == [["m-1"]]
 
 
@@ -629,12 +630,12 @@ _SMALL = ("SCAN app", "SCAN CONSTANT ROW")
 
 def _queries():
     """The queries that run all the time, from the code itself."""
-    source = {name: value for name, value in vars(module).items() if isinstance(value, str)}
+    source = {**vars(module), **vars(leases)}
     hot = ("_OPEN_APPS", "_READY_LANES", "_WAITING_IN_LANE", "_TAKE_BACK", "_SETTLE")
     hot += ("_SETTLE_DELIVERED", "_REMOVE_BODY", "_FORGET", "_COUNT_DUPLICATE")
     hot += ("_REMOVE_EMPTY_LANE", "_RELEASE_LANE")
     yield from (source[name] for name in hot)
-    yield from (source["_READY_AGAIN"].format(condition) for condition in module._DUE)
+    yield from (source["_READY_AGAIN"].format(condition) for condition in leases._DUE)
     yield outbox_inspection._OPEN_LANE
     yield "SELECT lane FROM lane WHERE relay = ?"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kochava_segment.delivery import outbox_file
+from kochava_segment.delivery import leases, outbox_file
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_file import SCHEMA_VERSION, OutboxFile
 from kochava_segment.errors import OutboxError, OutboxUnavailable, OutboxUnusable
@@ -178,7 +178,7 @@ def test_what_a_relay_had_in_an_older_file_is_sent_after_the_migration(tmp_path,
         box = Outbox(path)
         put(box, "m-1", "m-2")
         with box.file.writing() as cursor:
-            relay = box.register(cursor, "dead", lease=0.0)
+            relay = leases.register(cursor, "dead", lease=0.0)
             cursor.execute("UPDATE lane SET relay = ?", (relay,))
             cursor.execute("UPDATE request SET state = 'in flight' WHERE message_id = 'm-1'")
         box.close()
@@ -186,9 +186,9 @@ def test_what_a_relay_had_in_an_older_file_is_sent_after_the_migration(tmp_path,
     assert _read(path) == 2
     assert states(box) == {"m-1": "in flight", "m-2": "waiting"}
     with box.file.writing() as cursor:
-        relay = box.register(cursor, "alive", lease=10.0)
-        assert [count for _, count in box.recover(cursor, relay)] == [1]
-        (lane,) = box.lease(cursor, relay, requests=2, per_lane=2)
+        relay = leases.register(cursor, "alive", lease=10.0)
+        assert [count for _, count in leases.recover(cursor, relay)] == [1]
+        (lane,) = leases.lease(cursor, relay, requests=2, per_lane=2)
     assert [leased.request.message_id for leased in lane.requests] == ["m-1", "m-2"]
     assert [leased.maybe_sent for leased in lane.requests] == [1, 0]
     box.close()

@@ -2,6 +2,7 @@ import time
 
 import pytest
 
+from kochava_segment.delivery import leases
 from kochava_segment.delivery.outbox import NewEntry, Outbox
 from kochava_segment.delivery.outbox_history import count_entries, outbox_history
 from kochava_segment.delivery.outbox_inspection import EntryFilter
@@ -73,7 +74,7 @@ def test_an_app_that_rests_is_told_with_its_seconds(outbox):
     _put(outbox, ("waiting", SINCE, SINCE))
     assert _history(outbox).slowed == {}
     with outbox.file.writing() as cursor:
-        outbox.slow_down(cursor, "koexample", 30.0)
+        leases.slow_down(cursor, "koexample", 30.0)
     assert _history(outbox).slowed == {"koexample": pytest.approx(30, abs=5)}
 
 

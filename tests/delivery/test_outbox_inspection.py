@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from kochava_segment.delivery import leases
 from kochava_segment.delivery import outbox_inspection as module
 from kochava_segment.delivery.outbox import Outbox, hash_of
 from kochava_segment.delivery.outbox_changes import discard, discard_user, retry
@@ -107,7 +108,7 @@ def test_what_waits_for_a_paused_app_is_paused(box):
     put(box, "a-1", app="koa")
     put(box, "b-1", app="kob")
     with box.file.writing() as cursor:
-        box.pause(cursor, "koa", b"bad")
+        leases.pause(cursor, "koa", b"bad")
     status = outbox_status(box)
     assert status.states == {"paused": 1, "waiting": 1}
     assert status.paused == ("koa",)
@@ -120,7 +121,7 @@ def test_what_waits_for_a_paused_app_is_paused(box):
 def test_beside_a_paused_app_whatever_is_pending_of_others_is_seen(box, condition):
     put(box, "a-1", app="koa")
     with box.file.writing() as cursor:
-        box.pause(cursor, "koa", b"bad")
+        leases.pause(cursor, "koa", b"bad")
     assert not has_pending(box)
     put(box, "b-1", app="kob")
     relay = register(box)
@@ -136,7 +137,7 @@ def test_what_is_in_flight_of_a_paused_app_is_still_to_be_settled(box):
     relay = register(box)
     (lane,) = lease(box, relay)
     with box.file.writing() as cursor:
-        box.pause(cursor, "koapp", b"bad")
+        leases.pause(cursor, "koapp", b"bad")
     assert has_pending(box)
     settle(box, relay, answered(lane))
     assert not has_pending(box)

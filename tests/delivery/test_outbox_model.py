@@ -24,8 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from kochava_segment.delivery import judging, leases, outbox_changes, outbox_purge
 from kochava_segment.delivery import outbox as outbox_module
-from kochava_segment.delivery import outbox_changes
 from kochava_segment.delivery import outbox_inspection as inspection
 from kochava_segment.delivery import relay as relay_module
 from kochava_segment.delivery.answer import Answer, TransportFailure
@@ -94,7 +94,8 @@ class OutboxMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = _Clock()
         self._modules = {
-            module: module.time for module in (outbox_module, inspection, relay_module)
+            module: module.time
+            for module in (outbox_module, leases, outbox_purge, inspection, judging, relay_module)
         }
         for module in self._modules:
             module.time = self.clock

@@ -7,9 +7,11 @@ from collections import defaultdict
 
 import pytest
 
+from kochava_segment.delivery import leases
 from kochava_segment.delivery import relay as module
 from kochava_segment.delivery.answer import Answer, TransportFailure
 from kochava_segment.delivery.concurrency import PinnedConcurrency
+from kochava_segment.delivery.judging import TOKEN_EXPIRED
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_changes import retry
 from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status
@@ -202,14 +204,19 @@ def test_workers_that_do_not_pay_off_any_more_end(box, relays):
     assert send(120) == 5
 
 
-def test_what_is_in_flight_grows_only_while_workers_run_out_of_work(box, relays):
+def test_what_is_in_flight_grows_only_while_workers_run_out_of_work(box, relays, monkeypatch):
     relay, _ = relays(start=False, workers=2)
     for number in range(3000):
         put(box, f"m-{number}", device=f"d{number}")
     assert relay._most_in_flight == 32
     seen = []
-    settle = box.settle
-    box.settle = lambda *given: (seen.append(relay._most_in_flight), settle(*given))[1]
+    settle = leases.settle
+
+    def note_and_settle(*given):
+        seen.append(relay._most_in_flight)
+        return settle(*given)
+
+    monkeypatch.setattr(leases, "settle", note_and_settle)
     relay.start()
     wait_until(lambda: drained(box))
     assert 32 < max(seen) <= 256
@@ -374,7 +381,7 @@ def test_a_relay_with_old_credentials_does_not_stop_one_with_new_ones(box, relay
 def test_the_same_refused_credentials_are_told_and_not_tried_again(box, relays, caplog):
     put(box, "m-1")
     with box.file.writing() as cursor:
-        box.pause(cursor, "koapp", b"bad")
+        leases.pause(cursor, "koapp", b"bad")
     with caplog.at_level(logging.ERROR):
         relay, transport = relays(credentials=b"bad")
         relay.wait_until_started(5)
@@ -531,7 +538,7 @@ def test_an_error_of_its_own_is_told_without_its_values_and_survived(
     box, relays, monkeypatch, caplog
 ):
     monkeypatch.setattr(module, "_AFTER_FAILURE", 0.05)
-    original, failed = box.lease, []
+    original, failed = leases.lease, []
 
     def fail_once(*arguments, **options):
         if not failed:
@@ -539,7 +546,7 @@ def test_an_error_of_its_own_is_told_without_its_values_and_survived(
             raise ValueError("mallory")
         return original(*arguments, **options)
 
-    monkeypatch.setattr(box, "lease", fail_once)
+    monkeypatch.setattr(leases, "lease", fail_once)
     put(box, "m-1")
     with caplog.at_level(logging.WARNING):
         relays()
@@ -575,7 +582,7 @@ def test_nothing_is_posted_once_the_lease_has_run_out(box, relays):
             relay._leased_until = 0.0  # as after having been stopped for long
             other = register(box, "other", lease=1000.0)
             with box.file.writing() as cursor:
-                box._take_back(cursor, relay._relay, give_up=())
+                leases.leave(cursor, relay._relay)
             lease(box, other)
         return OK
 
@@ -631,7 +638,7 @@ def test_an_expired_ad_services_token_is_flagged(box, relays):
     relays()
     wait_until(lambda: drained(box))
     (entry,) = entries(box, EntryFilter())
-    assert (entry.state, entry.reason) == ("delivered", module.TOKEN_EXPIRED)
+    assert (entry.state, entry.reason) == ("delivered", TOKEN_EXPIRED)
 
 
 def test_no_more_is_sent_than_the_rate_allows(box, relays):

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from kochava_segment import KochavaDestination
+from kochava_segment.delivery.judging import TOKEN_EXPIRED
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status
-from kochava_segment.delivery.relay import TOKEN_EXPIRED
 from kochava_segment.emulator import KochavaEmulator
 from tests.cli.process import run
 from tests.faults.processes import drained, eventually

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from kochava_segment import Answer, KochavaDestination, RecordingTransport, TransportFailure
+from kochava_segment.delivery import leases
 from kochava_segment.delivery.outbox_inspection import (
     FAILED_STATES,
     PENDING_STATES,
@@ -227,8 +228,8 @@ def test_the_depth_agrees_with_the_status(tmp_path):
             elif step == 2:
                 kochava.enqueue(ios(messageId="later"))
                 with kochava.outbox.file.writing() as cursor:
-                    relay = kochava.outbox.register(cursor, "other", 60.0)
-                    kochava.outbox.lease(cursor, relay, requests=1, per_lane=1)
+                    relay = leases.register(cursor, "other", 60.0)
+                    leases.lease(cursor, relay, requests=1, per_lane=1)
             depth, status = outbox_depth(kochava.outbox), outbox_status(kochava.outbox)
             counted = {state: count for state, count in depth.states.items() if count}
             undone = (*PENDING_STATES, *FAILED_STATES)
