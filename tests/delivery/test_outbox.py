@@ -5,7 +5,7 @@ import re
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -462,22 +462,28 @@ def _deliver_all(box):
         settle(box, relay, *(answered(lane, *["delivered"] * 10_000) for lane in lanes))
 
 
-def _full(tmp_path, when_full, **settings):
-    box = Outbox(
-        tmp_path / "full", OutboxSettings(when_full=when_full, max_size=250_000, **settings)
-    )
-    number = 0
-    try:
-        while number < 1000:
-            number += 1
-            put(box, f"m-{number}", body=b"x" * 3000)
-    except OutboxFull:
-        return box, number
-    raise AssertionError("it is never full")
+@pytest.fixture
+def full(tmp_path):
+    """Fills an outbox; gives it, and the number of the message that it did not take."""
+    with ExitStack() as opened:
+
+        def fill(when_full, **settings):
+            options = OutboxSettings(when_full=when_full, max_size=250_000, **settings)
+            box = opened.enter_context(closing(Outbox(tmp_path / "full", options)))
+            number = 0
+            try:
+                while number < 1000:
+                    number += 1
+                    put(box, f"m-{number}", body=b"x" * 3000)
+            except OutboxFull:
+                return box, number
+            raise AssertionError("it is never full")
+
+        yield fill
 
 
-def test_a_full_outbox_refuses_with_advice_and_loses_nothing(tmp_path):
-    box, number = _full(tmp_path, "refuse")
+def test_a_full_outbox_refuses_with_advice_and_loses_nothing(full):
+    box, number = full("refuse")
     with pytest.raises(OutboxFull, match=r"has reached its size of 250000 bytes: let a relay"):
         put(box, "one-more")
     assert number > 20
@@ -485,8 +491,8 @@ def test_a_full_outbox_refuses_with_advice_and_loses_nothing(tmp_path):
     assert_consistent(box)
 
 
-def test_refuse_keeps_what_was_delivered(tmp_path):
-    box, _ = _full(tmp_path, "refuse")
+def test_refuse_keeps_what_was_delivered(full):
+    box, _ = full("refuse")
     before = states(box)
     _deliver_all(box)
     put(box, "one-more")  # the bodies are gone, so that there is room
@@ -508,13 +514,13 @@ def test_drop_delivered_forgets_the_oldest_ones_first_and_counts_them(tmp_path, 
     assert left == list(range(dropped + 1, 8001)), "the oldest go first"
 
 
-def test_drop_delivered_drops_nothing_else(tmp_path):
-    box, number = _full(tmp_path, "drop_delivered")
+def test_drop_delivered_drops_nothing_else(full):
+    box, number = full("drop_delivered")
     assert len(states(box)) == number - 1
 
 
-def test_a_full_outbox_is_not_searched_for_each_message(tmp_path):
-    box, _ = _full(tmp_path, "drop_delivered")
+def test_a_full_outbox_is_not_searched_for_each_message(full):
+    box, _ = full("drop_delivered")
     seen = []
     with box.file.writing() as cursor:
         cursor.connection.set_trace_callback(seen.append)
@@ -523,9 +529,9 @@ def test_a_full_outbox_is_not_searched_for_each_message(tmp_path):
     assert not [query for query in seen if query.startswith("SELECT id, state")]
 
 
-def test_delivered_ones_behind_many_others_are_found(tmp_path, monkeypatch):
+def test_delivered_ones_behind_many_others_are_found(full, monkeypatch):
     monkeypatch.setattr(module, "_LOOKED_AT_ONCE", 5)
-    box, _ = _full(tmp_path, "drop_delivered")
+    box, _ = full("drop_delivered")
     with box.file.writing() as cursor:
         cursor.execute("UPDATE request SET state = 'delivered' WHERE id IN (31, 32, 33)")
         cursor.execute("DELETE FROM body WHERE id IN (31, 32, 33)")
@@ -537,9 +543,9 @@ def test_delivered_ones_behind_many_others_are_found(tmp_path, monkeypatch):
     assert {"m-7", "m-31", "m-33"}.isdisjoint(states(box))
 
 
-def test_block_waits_for_room(tmp_path, monkeypatch):
+def test_block_waits_for_room(full, monkeypatch):
     monkeypatch.setattr(module, "_BLOCKED_FOR", 0.1)
-    box, _ = _full(tmp_path, "block")
+    box, _ = full("block")
     monkeypatch.setattr(module, "_BLOCKED_FOR", 30.0)
     timer = threading.Timer(0.3, _deliver_all, [box])
     timer.start()
