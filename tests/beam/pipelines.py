@@ -17,10 +17,11 @@ RETRY = {"max_attempts": 3, "base": 0.01}
 
 @frozen
 class Ran:
-    """What came out of a pipeline: (the output's name, the result) of each message, and counters."""
+    """What came out of a pipeline: (the output's name, the result) of each message, and metrics."""
 
     results: list
     counters: dict
+    distributions: dict
 
     def of(self, tag):
         return [result for output, result in self.results if output == tag]
@@ -48,17 +49,21 @@ def run(messages, tmp_path, kochava, *flags, behind=None, **keywords):
         for path in sorted(tmp_path.glob("results-*-of-*"))
         for line in path.read_text().splitlines()
     ]
-    return Ran(results=[tuple(line) for line in lines], counters=counters(result))
+    return Ran(
+        results=[tuple(line) for line in lines],
+        counters=metrics(result, "counters"),
+        distributions=metrics(result, "distributions"),
+    )
 
 
 def as_line(result, tag):
     return json.dumps([tag, result])
 
 
-def counters(result):
+def metrics(result, kind):
     return {
         one.key.metric.name: one.result
-        for one in result.metrics().query()["counters"]
+        for one in result.metrics().query()[kind]
         if one.key.metric.namespace == "kochava"
     }
 
