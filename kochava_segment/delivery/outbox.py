@@ -10,9 +10,9 @@ import json
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from attrs import frozen
 
@@ -177,12 +177,29 @@ class Outbox:
             self._told_of_dropping = now
             OUTBOX_FORGETS_EARLY.log()
 
-    def put_in(self, cursor: sqlite3.Cursor, entries: Iterable[NewEntry]) -> list[bool]:
+    def put_in(self, cursor: sqlite3.Cursor, entries: Sequence[NewEntry]) -> list[bool]:
         """Store requests in a transaction that is already under way, whatever room there is."""
         now = time.time()
-        return [self._insert_one(cursor, entry, now) for entry in entries]
+        places = [self._insert(cursor, entry, now) for entry in entries]
+        stored = [
+            (place, entry.request)
+            for place, entry in zip(places, entries, strict=True)
+            if place is not None
+        ]
+        cursor.executemany(
+            "INSERT INTO body (id, url, headers, body) VALUES (?, ?, ?, ?)",
+            [
+                (number, request.url, _headers_of(request), request.body)
+                for (*_, number), request in stored
+            ],
+        )
+        cursor.executemany(ENTER_LANE, [place for place, _ in stored])
+        return [place is not None for place in places]
 
-    def _insert_one(self, cursor: sqlite3.Cursor, entry: NewEntry, now: float) -> bool:
+    def _insert(
+        self, cursor: sqlite3.Cursor, entry: NewEntry, now: float
+    ) -> tuple[int, int, int, int] | None:
+        """Note a request; gives its lane, app, rank and number, None where it is known already."""
         request = entry.request
         guid = app_of(request)
         app = self._apps.get(guid) or self._app(cursor, guid)
@@ -207,20 +224,9 @@ class Outbox:
             cursor.execute(_FORGET, (fingerprint, now - self.settings.dedup_window))
             if cursor.rowcount == 0:
                 cursor.execute(_COUNT_DUPLICATE, (fingerprint,))
-                return False
+                return None
             cursor.execute(_INSERT_REQUEST, values)
-        number = cursor.lastrowid
-        headers = {
-            name: value
-            for name, value in request.headers.items()
-            if name.casefold() not in _SECRET_HEADERS
-        }
-        cursor.execute(
-            "INSERT INTO body (id, url, headers, body) VALUES (?, ?, ?, ?)",
-            (number, request.url, json.dumps(headers) if headers else "", request.body),
-        )
-        cursor.execute(ENTER_LANE, (lane, app, rank, number))
-        return True
+        return lane, app, rank, cast("int", cursor.lastrowid)
 
     def _app(self, cursor: sqlite3.Cursor, guid: str) -> int:
         cursor.execute("INSERT OR IGNORE INTO app (guid) VALUES (?)", (guid,))
@@ -271,6 +277,15 @@ def hash_of(text: str) -> int:
     """A hash that SQLite can keep in an integer."""
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
+
+
+def _headers_of(request: KochavaRequest) -> str:
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name.casefold() not in _SECRET_HEADERS
+    }
+    return json.dumps(headers) if headers else ""
 
 
 def _fingerprint(entry: NewEntry, app_guid: str) -> bytes | None:
