@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -66,12 +69,25 @@ def console(
         ("POST", "/login", guard.log_in),
         ("GET", "/static/{name}", pages.static),
     ]
-    routes = [
-        Route(path, guard.open(found), methods=[method]) for method, path, found in open_to_all
-    ]
-    routes += [Route(path, guard.page(found), methods=[method]) for method, path, found in shown]
-    routes.append(Route("/{path:path}", guard.open(not_found)))
-    return Mount("/console", routes=routes)
+    endpoints: dict[str, dict[str, AsyncEndpoint]] = {}
+    for method, path, asked in open_to_all:
+        endpoints.setdefault(path, {})[method] = guard.open(asked)
+    for method, path, found in shown:
+        endpoints.setdefault(path, {})[method] = guard.page(found)
+    endpoints["/{path:path}"] = dict.fromkeys(("GET", "POST"), guard.open(not_found))
+    return Mount(
+        "/console",
+        routes=[Route(path, _by_method(one), methods=list(one)) for path, one in endpoints.items()],
+    )
+
+
+def _by_method(endpoints: Mapping[str, AsyncEndpoint]) -> AsyncEndpoint:
+    """One endpoint for a path, so that the answer to another method names all that there are."""
+
+    async def answer(request: Request) -> Any:
+        return await endpoints["GET" if request.method == "HEAD" else request.method](request)
+
+    return answer
 
 
 async def _home(request: Request) -> Response:

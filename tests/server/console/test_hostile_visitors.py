@@ -39,6 +39,27 @@ def test_an_origin_that_is_none_is_refused_like_a_wrong_one(app, origin):
     assert answer.status == 403
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/login", {"GET", "HEAD", "POST"}),
+        ("/tester", {"GET", "HEAD", "POST"}),
+        ("/failures/1", {"GET", "HEAD", "POST"}),
+        ("/failures/retry", {"POST"}),
+        ("/help", {"GET", "HEAD"}),
+    ],
+)
+def test_another_method_is_refused_with_all_that_there_are(app, path, allowed):
+    answer = call(app, "OPTIONS", f"/console{path}", headers=FORM)
+    assert answer.status == 405
+    assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+def test_a_page_that_is_not_there_is_not_there_for_any_method(app, method):
+    assert call(app, method, "/console/failures/-1", headers=FORM).status == 404
+
+
 def test_a_page_of_another_name_for_this_machine_has_no_session(app):
     """DNS rebinding: the browser sends what it has for that name, and the cookie is not for it."""
     rebound = {"Host": "rebound.example", "Origin": "http://rebound.example"}
