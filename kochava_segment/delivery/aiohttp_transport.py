@@ -135,11 +135,8 @@ class _Body(BytesPayload):
 async def _answer(response: aiohttp.ClientResponse) -> Answer:
     body = b""
     try:
-        while len(body) < MAX_ANSWER_BYTES:
-            piece = await response.content.read(MAX_ANSWER_BYTES - len(body))
-            if not piece:
-                break
-            body += piece
+        while len(body) < MAX_ANSWER_BYTES and not response.content.at_eof():
+            body += await response.content.read(MAX_ANSWER_BYTES - len(body))
     except (aiohttp.ClientError, OSError, asyncio.TimeoutError):
         # A broken error page is an error all the same. A broken success might say "success": "0".
         if response.status < 300:
