@@ -76,6 +76,9 @@ _PAGE = re.compile(r"^- \[[^\]]+\]\(([\w-]+)\.md\)", re.MULTILINE)
 _DOCS_PAGE = re.compile(r"\bdocs/([\w-]+)\.md\b")
 _PROGRAM = re.compile(r"^\[The program\]\((?P<path>\.\./examples/\w+\.py)\)$", re.MULTILINE)
 _EXAMPLE = re.compile(r"\]\(\.\./examples/(?P<stem>\w+)\.py\)")
+# Pages of the repository that the site has as well.
+_PROJECT = ("CHANGELOG", "CONTRIBUTING", "SECURITY")
+_PROJECT_LINK = re.compile(rf"\]\(\.\./(?P<name>{'|'.join(_PROJECT)})\.md")
 _ATTRS_DEFAULT = re.compile(r"attr_dict\['(\w+)'\]\.default")
 _ANCHOR = re.compile(r'<a id="(?P<id>[\w-]+)"></a>')
 
@@ -90,7 +93,11 @@ def toctrees(index: str) -> str:
         tree = "\n".join(("```{toctree}", ":hidden:", f":caption: {section['title']}", "", *pages))
         return f"{section[0].rstrip()}\n\n{tree}\n```\n\n"
 
-    return _SECTION.sub(with_toctree, f"{index}\n")
+    project = "\n".join(f"project/{name.lower()}" for name in _PROJECT)
+    return (
+        _SECTION.sub(with_toctree, f"{index}\n")
+        + f"```{{toctree}}\n:hidden:\n:caption: Project\n\n{project}\n```\n"
+    )
 
 
 def anchors(page: str) -> str:
@@ -109,13 +116,26 @@ def examples(page: str) -> str:
     return _EXAMPLE.sub(r"](examples.md#\g<stem>py)", page)
 
 
+def write_project_pages(folder: Path) -> None:
+    """Bring the pages of the repository's root here, with their links."""
+    folder.mkdir(exist_ok=True)
+    for name in _PROJECT:
+        text = (DOCS.parent / f"{name}.md").read_text(encoding="utf-8")
+        page = text.replace("](docs/", "](../")
+        path = folder / f"{name.lower()}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != page:
+            path.write_text(page, encoding="utf-8")
+
+
 def read_source(_app: Sphinx, page: str, source: list[str]) -> None:
     """What the site needs and plain Markdown does not have."""
     if page == "index":
         source[0] = toctrees(source[0])
     if page == "api":
         source[0] = reference.door(source[0])
-    source[0] = anchors(examples(source[0]))
+    source[0] = _PROJECT_LINK.sub(
+        lambda link: f"](project/{link['name'].lower()}.md", anchors(examples(source[0]))
+    )
 
 
 def process_docstring(
@@ -185,6 +205,7 @@ def set_levels(
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect the above."""
     reference.write_pages(DOCS / "reference")
+    write_project_pages(DOCS / "project")
     app.connect("source-read", read_source)
     app.connect("autodoc-process-docstring", process_docstring, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", process_signature)
