@@ -51,7 +51,7 @@ def message_path() -> str:
     )  # fmt: skip
     drawing.box(
         (520, 504, 380, 48), "Lease, sign; judge; again or not",
-        "relay.py, signing.py, rate.py, retry.py", kind="ours",
+        "relay.py, leases.py, judging.py, signing.py, rate.py", kind="ours",
     )  # fmt: skip
     drawing.arrow((300, 552), (300, 596), both=True)
     drawing.arrow((640, 552), (640, 596), both=True)
