@@ -10,7 +10,7 @@ from kochava_segment.delivery.attempt import Attempt
 from kochava_segment.delivery.leases import LeasedRequest, Settled
 from kochava_segment.delivery.retry import RetryPolicy
 
-TOKEN_EXPIRED = "sent, but its AdServices token was older than the 24 h that Apple grants"  # noqa: S105
+TOKEN_EXPIRED = "sent, but its AdServices token was older than the 24 h that Apple grants"  # noqa: S105  # no secret
 
 
 def judge(leased: LeasedRequest, attempt: Attempt, policy: RetryPolicy) -> tuple[Settled, float]:
