@@ -6,8 +6,9 @@ import os
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -31,6 +32,7 @@ _FINISHED = {
     kind.value for kind in (OutcomeKind.ACCEPTED, OutcomeKind.REJECTED, OutcomeKind.AMBIGUOUS)
 }
 
+_SHARE = itemgetter(0)
 _NEVER: tuple[float, tuple[Any, ...]] = (0.0, ())
 _Known = tuple[str, str]  # the device's key and the message's identity
 
@@ -164,11 +166,26 @@ class Send(beam.DoFn):
             yield pack_settled(some), Timestamp(micros=first)
 
     def _settled(self, devices: dict[str, list[tuple[Any, ...]]]) -> Iterator[Settled]:
-        fresh = []
-        for key, records in devices.items():
-            for record, is_repeated in told_apart(in_order(map(Record._make, records))):
+        fresh: dict[str, list[Record]] = {}
+        for key, values in devices.items():
+            of_device = fresh[key] = []
+            for record, is_repeated in told_apart(in_order(map(Record._make, values))):
                 if is_repeated:
                     yield record.duplicate
                 else:
-                    fresh.append(((key, record.identity), record))
-        yield from self._sender.send(fresh)
+                    of_device.append(record)
+        yield from self._sender.send(_spread_out(fresh))
+
+
+def _spread_out(devices: Mapping[str, list[Record]]) -> list[tuple[_Known, Record]]:
+    """All messages, those of each device spread over the whole in their order.
+
+    So few have to wait for an earlier one of their device, and no device is left for the end.
+    """
+    places = [
+        ((number + 0.5) / len(records), (key, record.identity), record)
+        for key, records in devices.items()
+        for number, record in enumerate(records)
+    ]
+    places.sort(key=_SHARE)
+    return [(known, record) for _, known, record in places]

@@ -4,10 +4,13 @@ import logging
 import pickle
 
 from kochava_segment.beam import sending
-from kochava_segment.beam.sending import Send
+from kochava_segment.beam.records import Record
+from kochava_segment.beam.sending import Send, _spread_out
 from kochava_segment.beam.settings import Settings
 from kochava_segment.emulator import Faults
+from kochava_segment.entries import Entry
 from tests.beam.pipelines import messages_of, run
+from tests.messages import ios
 
 
 def test_the_threads_of_a_process_have_one_destination_which_the_last_closes(kochava_emulator):
@@ -41,3 +44,15 @@ def test_latency_and_attempts_are_distributions(tmp_path, kochava_emulator):
     assert (attempts.count, attempts.sum, attempts.max) == (3, 4, 2)
     assert latency.count == 3
     assert latency.min >= 20
+
+
+def test_the_messages_of_each_device_are_spread_over_a_batch():
+    records = {
+        device: [
+            Record.of(Entry(line=n, file=device, message=ios(messageId=f"{device}{n}")), 0)
+            for n in range(count)
+        ]
+        for device, count in (("a", 4), ("b", 2), ("c", 1))
+    }
+    spread = [record.message["messageId"] for _, record in _spread_out(records)]
+    assert spread == ["a0", "b0", "a1", "c0", "a2", "b1", "a3"]
