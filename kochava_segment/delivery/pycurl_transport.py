@@ -22,6 +22,8 @@ from kochava_segment.delivery.network_settings import network_settings
 from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, standard_headers
 from kochava_segment.request import KochavaRequest
 
+# The connection that was used, by its better name where pycurl has that: since 7.46.
+_SOCKET = getattr(pycurl, "ACTIVESOCKET", pycurl.LASTSOCKET)
 # Errors after which libcurl has surely not sent a byte of the request.
 _NEVER_SENT = frozenset(
     {
@@ -151,7 +153,7 @@ class _Handle:
             curl.perform()
         except pycurl.error as error:
             self._judge(int(error.args[0]))
-        self._connection.is_at(curl.getinfo(pycurl.ACTIVESOCKET))
+        self._connection.is_at(curl.getinfo(_SOCKET))
         headers = Headers(partial(_parsed, tuple(self._lines)))
         return Answer(curl.getinfo(pycurl.RESPONSE_CODE), headers, self._body)
 
