@@ -74,7 +74,7 @@ def _parse_time(_context: click.Context, _parameter: click.Parameter, text: str 
 @click.option(
     "--failed",
     metavar="PREFIX",
-    help="Write each message that was neither accepted nor filtered to PREFIX-...jsonl, with its "
+    help="Write each message that was neither accepted nor filtered nor there twice to PREFIX-...jsonl, with its "
     "reason; `replay` and `send` read these files again.",
 )
 @click.option(
