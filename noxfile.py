@@ -143,6 +143,8 @@ def tests(session: nox.Session, resolution: str) -> None:
     session.install("--no-deps", wheel())
     script = "import kochava_segment; print(kochava_segment.__path__[0])"
     session.chdir(tmp)
+    shutil.copy(HERE / ".ci" / "check_install.py", ".")
+    session.run("python", "check_install.py", "async,cli,fast,metrics,opentelemetry,segment,server")
     package = session.run("python", "-c", script, silent=True).strip()
     session.chdir(unpacked_tests(tmp, package))
     session.run("python", "-m", "pytest", "-q", *session.posargs)
