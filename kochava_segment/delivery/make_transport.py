@@ -5,7 +5,10 @@ from __future__ import annotations
 from kochava_segment.delivery.transport import Transport
 from kochava_segment.errors import ConfigurationError, Problem
 
-_NO_PYCURL = "pycurl is not installed, or its libcurl is not: pip install 'kochava-segment[fast]'"
+_NO_PYCURL = (
+    "pycurl is not installed, or too old, or its libcurl is not there: "
+    "pip install 'kochava-segment[fast]'"
+)
 
 
 def make_transport(wanted: Transport | str | None, timeout: tuple[float, float]) -> Transport:

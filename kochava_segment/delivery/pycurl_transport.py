@@ -15,6 +15,7 @@ from functools import partial
 
 import certifi
 import pycurl
+from pycurl import ACTIVESOCKET  # since 7.46; older ones take what is no HTTP for an answer
 
 from kochava_segment.delivery.after_fork import keep_for_ever, renew_after_fork
 from kochava_segment.delivery.answer import Answer, Headers, TransportFailure
@@ -22,8 +23,6 @@ from kochava_segment.delivery.network_settings import network_settings
 from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, standard_headers
 from kochava_segment.request import KochavaRequest
 
-# The connection that was used, by its better name where pycurl has that: since 7.46.
-_SOCKET = getattr(pycurl, "ACTIVESOCKET", pycurl.LASTSOCKET)
 # Errors after which libcurl has surely not sent a byte of the request.
 _NEVER_SENT = frozenset(
     {
@@ -153,7 +152,7 @@ class _Handle:
             curl.perform()
         except pycurl.error as error:
             self._judge(int(error.args[0]))
-        self._connection.is_at(curl.getinfo(_SOCKET))
+        self._connection.is_at(curl.getinfo(ACTIVESOCKET))
         headers = Headers(partial(_parsed, tuple(self._lines)))
         return Answer(curl.getinfo(pycurl.RESPONSE_CODE), headers, self._body)
 

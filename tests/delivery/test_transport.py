@@ -11,6 +11,8 @@ import pytest
 
 from kochava_segment import Answer, DryRunTransport, KochavaDestination, RecordingTransport
 from kochava_segment.delivery import transport as seam
+from kochava_segment.delivery.make_transport import make_transport
+from kochava_segment.errors import ConfigurationError
 from tests.delivery.raw_server import a_request
 from tests.messages import ios
 
@@ -75,3 +77,12 @@ def test_closing_twice_is_harmless(kind):
     transport.close()
     transport.close()
     assert transport.send(a_request("http://127.0.0.1/")).status == 200
+
+
+def test_a_pycurl_that_is_too_old_is_not_used(monkeypatch):
+    pycurl = pytest.importorskip("pycurl")
+    monkeypatch.delattr(pycurl, "ACTIVESOCKET")
+    monkeypatch.delitem(sys.modules, "kochava_segment.delivery.pycurl_transport", raising=False)
+    assert type(make_transport(None, (1.0, 2.0))).__name__ == "RequestsTransport"
+    with pytest.raises(ConfigurationError, match=r"too old.*kochava-segment\[fast\]"):
+        make_transport("pycurl", (1.0, 2.0))
