@@ -50,8 +50,8 @@ class Work:
 
     Attributes:
         run: Does so much work, and raises if any of it went wrong. What else it has measured, it
-            returns: numbers by name. `peak` (bytes) and `cpu` (seconds) stand for those of the
-            process that did the work, where that is another.
+            returns: numbers by name. `peak` (bytes), `cpu` and `seconds` stand for those of the
+            work itself, where another process did it or something else went on meanwhile.
         prepare: Called before, off the clock, with the same count.
         warm_up: Whether some of the work is done before, off the clock.
         posted: How many requests were posted to make it.

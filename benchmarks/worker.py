@@ -86,6 +86,7 @@ def _turn(contender: Contender, setting: Setting, count: int) -> Turn:
         cpu = _cpu() - cpu
     peak = int(more.pop("peak", 0)) or _peak()
     cpu = more.pop("cpu", cpu)
+    seconds = more.pop("seconds", seconds)
     return Turn(
         count=count,
         posted=work.posted + few + count,

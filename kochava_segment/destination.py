@@ -188,7 +188,7 @@ class KochavaDestination(BaseDestination):
     def enqueue_many(
         self, items: Iterable[KochavaRequest | Mapping[str, Any] | KochavaSegmentError]
     ) -> list[Outcome]:
-        """Store messages in the outbox, some hundred in a transaction, which is far quicker.
+        """Store messages in the outbox, up to a thousand in a transaction, which is far quicker.
 
         Args:
             items: Segment messages, or requests. An error stands for a message that could not be

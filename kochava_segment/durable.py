@@ -43,7 +43,7 @@ from kochava_segment.options import Options
 from kochava_segment.outcome import Outcome, OutcomeKind
 from kochava_segment.request import KochavaRequest
 
-_GROUP = 500  # messages of enqueue_many that are committed together
+_GROUP = 1_000  # messages of enqueue_many that are committed together
 _FLUSH_POLL = 0.02  # seconds
 _STARTED_WITHIN = 30.0  # seconds
 _FORGOTTEN = "the user asked to be forgotten"

@@ -33,7 +33,7 @@ from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import OutboxError, OutboxFull
 from kochava_segment.outcome import Outcome
 
-_GROUP = 500
+_GROUP = 1_000
 _LOOK_EVERY = 0.05  # seconds
 _COUNT_EVERY = 1.0  # seconds; seldomer where there is much to count
 _STARTED_WITHIN = 30.0  # seconds

@@ -35,7 +35,7 @@ _APPLICATION_ID = 0x4B6F5367  # "KoSg": this SQLite file is an outbox and nothin
 _CHECKED_UP_TO = 32 * 2**20  # bytes of a file that are checked as a whole when it is opened
 _BUSY_TIMEOUT = 30.0  # seconds to wait for other processes
 _CACHE_KIB = 16_384
-_CHECKPOINT_PAGES = 4_000
+_CHECKPOINT_PAGES = 16_000  # of the -wal file, which takes 64 MB then: each copy back takes long
 
 # A schema version is the number of these that a file has seen. Never change one: add another.
 _MIGRATIONS = (

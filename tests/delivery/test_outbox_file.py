@@ -29,6 +29,11 @@ def _read(path):
         file.close()
 
 
+def _store(path, *message_ids):
+    with closing(Outbox(path)) as box:
+        put(box, *message_ids)
+
+
 def test_it_is_made_for_its_owner_alone_with_what_lies_beside_it(tmp_path):
     before = os.umask(0)
     try:
@@ -46,7 +51,7 @@ def test_a_link_to_a_file_that_is_not_there_makes_it_for_its_owner_alone(tmp_pat
     (tmp_path / "link").symlink_to(tmp_path / "far")
     before = os.umask(0)
     try:
-        put(Outbox(tmp_path / "link"), "m-1")
+        _store(tmp_path / "link", "m-1")
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "far").stat().st_mode) == 0o600
@@ -55,7 +60,7 @@ def test_a_link_to_a_file_that_is_not_there_makes_it_for_its_owner_alone(tmp_pat
 @pytest.mark.parametrize(("mode", "told"), [(0o600, 0), (0o660, 0), (0o604, 1), (0o606, 1)])
 def test_a_file_that_all_users_can_read_is_told_once(tmp_path, caplog, mode, told):
     path = tmp_path / "outbox.sqlite3"
-    put(Outbox(path), "m-1")
+    _store(path, "m-1")
     path.chmod(mode)
     box = Outbox(path)
     put(box, "m-2")
@@ -77,7 +82,7 @@ def test_a_file_of_somebody_else_is_told():
     with tempfile.TemporaryDirectory() as folder:  # pytest's are for their owner alone
         os.chmod(folder, 0o777)  # noqa: PTH101
         path = Path(folder) / "outbox.sqlite3"
-        put(Outbox(path), "m-1")
+        _store(path, "m-1")
         os.chown(path, 12_345, 0)
         for file in Path(folder).iterdir():
             file.chmod(0o660)
@@ -141,7 +146,7 @@ def test_what_is_no_outbox_of_ours_is_refused_and_not_changed(tmp_path, make, sa
     before = path.read_bytes()
     for use in (
         _read,
-        lambda path: put(Outbox(path), "m-1"),
+        lambda path: _store(path, "m-1"),
         lambda path: Outbox(path).file.vacuum(),
     ):
         with pytest.raises(OutboxUnusable, match=says):
@@ -219,17 +224,17 @@ def test_a_damaged_file_is_refused_with_advice(tmp_path):
         file.seek(size // 2)
         file.write(b"\xff" * 8192)
     with pytest.raises(OutboxUnusable, match=r"is damaged\. Move it away.*export --salvage PATH"):
-        put(Outbox(path), "m-1")
+        _store(path, "m-1")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(OutboxUnavailable, match=r"nowhere/outbox cannot be made: No such file"):
-        put(Outbox(tmp_path / "nowhere" / "outbox"), "m-1")
+        _store(tmp_path / "nowhere" / "outbox", "m-1")
 
 
 def test_a_folder_in_its_place_is_an_error_of_ours(tmp_path):
     with pytest.raises(OutboxUnavailable, match="the file cannot be opened"):
-        put(Outbox(tmp_path), "m-1")
+        _store(tmp_path, "m-1")
 
 
 def test_a_file_that_others_keep_locked_is_unavailable_after_a_while(tmp_path, monkeypatch):
