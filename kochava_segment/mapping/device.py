@@ -119,7 +119,10 @@ def _device_ver(message: Message, _: Device) -> str:
     if model and system and version:
         return f"{model}-{system}-{version}"
     if _user_agent(message) is None:
-        detail = "gives no model, and there is no user agent: Kochava cannot tell the device's kind"
+        detail = (
+            "is needed with context.os.name and context.os.version where there is no user agent: "
+            "Kochava cannot tell the device's kind"
+        )
         message.warn("no-device-version", "context.device.model", detail)
     return ""
 
