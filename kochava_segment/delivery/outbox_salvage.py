@@ -54,13 +54,14 @@ def _last_number(connection: sqlite3.Connection) -> int:
         with contextlib.suppress(sqlite3.Error):
             (last,) = connection.execute(query).fetchone()
             claims.append(last or 0)
-    if claims:
+    if all(claims) and len(claims) > 1:
         return max(claims)
+    # A page that is gone, or one of zeros that seems to be empty: it may have been the last.
     last = 0
     with contextlib.suppress(sqlite3.Error):
         for (number,) in connection.execute("SELECT id FROM body ORDER BY id"):
-            last = number  # until a page that cannot be read
-    return last + _BEYOND_THE_READABLE if last else 0
+            last = max(last, number)  # until a page that cannot be read; in a torn one it may be 0
+    return max(*claims, last + _BEYOND_THE_READABLE if last else 0, 0)
 
 
 def _next_number(connection: sqlite3.Connection, number: int) -> int:
