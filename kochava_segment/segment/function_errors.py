@@ -38,13 +38,18 @@ class FunctionError(KochavaSegmentError):
     Attributes:
         detail: Why, as a sentence without content.
         message_id: The event's `messageId`, if it has one.
-        status: The HTTP status that says the same to Segment.
+        status: The HTTP status that says the same to Segment; unless given, 400 for a
+            ValidationError, 503 for a RetryError, 200 for a DropEvent.
     """
 
-    def __init__(self, detail: str, *, message_id: str | None = None, status: int = 400) -> None:
+    _usual_status = 400
+
+    def __init__(
+        self, detail: str, *, message_id: str | None = None, status: int | None = None
+    ) -> None:
         self.detail = detail
         self.message_id = message_id
-        self.status = status
+        self.status = self._usual_status if status is None else status
         super().__init__(detail)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -58,9 +63,13 @@ class ValidationError(FunctionError):
 class RetryError(FunctionError):
     """The event was not delivered, or perhaps not: it is to be sent again later."""
 
+    _usual_status = 503
+
 
 class DropEvent(FunctionError):
     """The event is not meant for Kochava. Not a failure."""
+
+    _usual_status = 200
 
 
 _PERMANENT = frozenset(range(400, 500))
@@ -105,6 +114,7 @@ _MEANINGS = (
     Meaning(RetriesExhausted, RetryError, 503, _RETRIED),
     Meaning(AmbiguousDelivery, RetryError, 503, _RETRIED),
     Meaning(OutboxError, RetryError, 503),
+    Meaning(FunctionError, None, 400, frozenset(range(200, 600))),  # of a handler's own
     Meaning(KochavaSegmentError, ValidationError, 400),  # no App GUID for this event, above all
 )
 

@@ -236,6 +236,19 @@ def test_errors_are_the_library_s_and_cross_processes(error):
     assert isinstance(copy, KochavaSegmentError)
 
 
+def test_errors_of_a_handler_s_own_become_entries_of_a_batch():
+    functions, _ = answering(200)
+    own = [ValidationError("a"), RetryError("b"), DropEvent("c"), RetryError("d", status=429)]
+    entries = functions.on_batch([*own, ios()])
+    assert entries == [
+        {"status": 400, "errormessage": "a"},
+        {"status": 503, "errormessage": "b"},
+        {"status": 200},
+        {"status": 429, "errormessage": "d"},
+        {"status": 200},
+    ]
+
+
 def test_no_message_of_an_error_has_a_value_of_the_event():
     functions, _ = answering(400)
     event = ios(properties={"secret": "x" * 99}, userId="someone", event="Something Secret")
