@@ -189,7 +189,7 @@ class _Explainer:
         reserved = key.removeprefix("segment_")
         if key not in properties and reserved in RESERVED_KEYS:
             return (join("properties", reserved),), _RENAMED
-        if key == "currency":
+        if key == "currency" and (raw_key is not None or key not in properties):
             return self._given(key), _CURRENCY_RULE
         if key in properties:
             return (join("properties", key),), _COPIED

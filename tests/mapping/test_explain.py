@@ -351,3 +351,13 @@ def test_the_text_is_for_reading(explain_with):
     assert "bad-ip: context.ip was left out" in text
     assert "hidden" not in text
     assert "Warnings" not in str(explain_with(ios()))
+
+
+def test_a_currency_of_an_event_of_one_s_own_is_copied_as_it_is():
+    device = {"id": "7F2A1C5E-0B1D-4E0B-9E6F-3C2A9D1B4F10", "type": "ios"}
+    message = {"type": "track", "event": "Ours", "context": {"device": device}}
+    message["properties"] = {"currency": "chf"}
+    with KochavaDestination("koexample") as kochava:
+        explained = {field.field: field for field in kochava.explain(message).fields}
+    found = explained["data.event_data.currency"]
+    assert (found.value, found.rule) == ("chf", "Copied from properties.")
