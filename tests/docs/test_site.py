@@ -9,6 +9,8 @@ import pytest
 
 import kochava_segment
 
+pytestmark = pytest.mark.slow  # it builds the site, and looks at every page in a browser
+
 ROOT = Path(__file__).parents[2]
 AXE = (ROOT / "tests" / "server" / "console" / "axe" / "axe.min.js").read_text(encoding="utf-8")
 # What makes a browser fetch something; links that a person may follow are no such thing.
