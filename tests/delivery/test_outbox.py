@@ -510,6 +510,7 @@ def test_drop_delivered_forgets_the_oldest_ones_first_and_counts_them(tmp_path, 
     dropped = status.purged["delivered", ""]
     assert dropped > 1000
     assert dropped + status.states["delivered"] == 8000
+    box.close()
     left = [number for (number,) in rows(box, "SELECT id FROM request ORDER BY id")]
     assert left == list(range(dropped + 1, 8001)), "the oldest go first"
 
@@ -558,6 +559,7 @@ def test_block_waits_for_room(full, monkeypatch):
 def test_no_limit_is_none(tmp_path):
     box = Outbox(tmp_path / "endless", OutboxSettings(max_size=None, when_full="refuse"))
     assert put(box, "m-1", body=b"x" * 1_000_000) == [True]
+    box.close()
 
 
 def _purge(box):
