@@ -42,14 +42,14 @@ class FunctionError(KochavaSegmentError):
             ValidationError, 503 for a RetryError, 200 for a DropEvent.
     """
 
-    _usual_status = 400
+    _usual_status: int = 400
 
     def __init__(
         self, detail: str, *, message_id: str | None = None, status: int | None = None
     ) -> None:
         self.detail = detail
         self.message_id = message_id
-        self.status = self._usual_status if status is None else status
+        self.status: int = self._usual_status if status is None else status
         super().__init__(detail)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -63,13 +63,13 @@ class ValidationError(FunctionError):
 class RetryError(FunctionError):
     """The event was not delivered, or perhaps not: it is to be sent again later."""
 
-    _usual_status = 503
+    _usual_status: int = 503
 
 
 class DropEvent(FunctionError):
     """The event is not meant for Kochava. Not a failure."""
 
-    _usual_status = 200
+    _usual_status: int = 200
 
 
 _PERMANENT = frozenset(range(400, 500))
