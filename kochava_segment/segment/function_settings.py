@@ -31,6 +31,15 @@ _OPTIONS: dict[str, tuple[str, Kind]] = {
     _folded(field.name): (field.name, field.metadata["kind"]) for field in attrs.fields(Options)
 }
 
+_IN_CAMEL_CASE: dict[str, str] = {
+    name: re.sub(r"_(\w)", lambda letter: letter[1].upper(), name) for name, _ in _OPTIONS.values()
+}
+
+
+def spelt_as_settings(text: str) -> str:
+    """A complaint about options, with their names in camelCase, as Segment's settings are named."""
+    return re.sub(r"\w+", lambda word: _IN_CAMEL_CASE.get(word[0], word[0]), text)
+
 
 def _identity_of(settings: Mapping[str, Any]) -> str:
     """A text that is the same for equal settings, and for no others.
@@ -70,7 +79,9 @@ def options_of(settings: Mapping[str, Any]) -> dict[str, Any]:
         # What is unknown goes on under its own name, for the options to complain of.
         option, kind = _OPTIONS.get(_folded(name), (name, None))
         if option in values:
-            problems.append(Problem(name, f"is {option} a second time: leave one of them out"))
+            problems.append(
+                Problem(name, "is set in another spelling as well: leave one of them out")
+            )
         elif kind is None:
             values[option] = value
         elif kind.parse is None:

@@ -34,7 +34,7 @@ from kochava_segment.segment.function_errors import (
     ValidationError,
     meaning_of,
 )
-from kochava_segment.segment.function_settings import KeptDestinations
+from kochava_segment.segment.function_settings import KeptDestinations, spelt_as_settings
 
 __all__ = [
     "BUDGET",
@@ -311,7 +311,8 @@ def _functions(settings: Mapping[str, Any]) -> Iterator[Functions]:
         try:
             functions = Functions(stack.enter_context(_kept.of(settings)))
         except ConfigurationError as error:
-            raise ValidationError(f"the settings are wrong: {error}") from error
+            detail = f"the settings are wrong: {spelt_as_settings(str(error))}"
+            raise ValidationError(detail) from error
         yield functions
 
 

@@ -72,7 +72,7 @@ def test_every_option_can_be_set_in_both_spellings(field, spelt):
         ({"appGiud": "koapp"}, "appGiud", "is not an option"),
         ({"apiKey": "k", "apiSecret": "s"}, "appGuid", "is missing"),
         ({"appGuid": "koapp", "apiKey": "k"}, "api_secret", "is missing"),
-        ({"appGuid": "koapp", "app_guid": "koapp"}, "app_guid", "a second time"),
+        ({"appGuid": "koapp", "app_guid": "koapp"}, "app_guid", "in another spelling as well"),
         ({"maxRate": "fast"}, "maxRate", "must be a number"),
         ({"nested": "sideways"}, "nested", "must be one of"),
         ({"hooks": "print"}, "hooks", "is a Python object"),

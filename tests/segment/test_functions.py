@@ -581,11 +581,29 @@ def test_wrong_settings_are_a_validation_error_that_names_them_all():
     }
     with pytest.raises(ValidationError) as caught:
         module.on_track(ios(), wrong)
-    for named in ("apiKye", "maxRate", "nested", "api_key", "hooks"):
+    for named in ("apiKye", "maxRate", "nested", "apiKey", "hooks"):
         assert f"{named}:" in str(caught.value), named
     assert isinstance(caught.value.__cause__, ConfigurationError)
     with pytest.raises(ValidationError):
         module.on_batch([ios()], wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"appGiud": "koapp"}, "appGiud: is not an option; did you mean appGuid?"),
+        ({"maxRate": -1}, "maxRate: must be greater than 0, and finite"),
+        ({"appGuid": "koapp", "apiKey": "k"}, "apiSecret: is missing: apiKey and apiSecret go"),
+        ({"identityTraits": ["email"]}, "add hashTraits={'email': 'sha256'}"),
+        ({"outbox": "outbox.db", "whenFull": "block"}, "whenFull: must not be block"),
+    ],
+)
+def test_what_is_told_of_settings_names_them_as_they_are_set(wrong, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValidationError) as caught:
+        module.on_track(ios(), wrong)
+    assert str(caught.value).startswith("the settings are wrong: ")
+    assert told in str(caught.value)
 
 
 def test_a_destination_is_made_once_for_equal_settings(settings, monkeypatch):
