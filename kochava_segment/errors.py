@@ -77,6 +77,14 @@ class FilterReason(str, Enum):
         return self.value
 
 
+def _listed(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    # A string is a sequence too, of letters, and would only be found out where it is told.
+    listed = tuple(problems)
+    if not all(isinstance(problem, Problem) for problem in listed):
+        raise TypeError("problems must be a list of Problem(path, detail)")
+    return listed
+
+
 class KochavaSegmentError(Exception):
     """The root: `except KochavaSegmentError` catches all that this library raises on purpose."""
 
@@ -86,10 +94,13 @@ class ConfigurationError(KochavaSegmentError, ValueError):
 
     Attributes:
         problems: All of them, each with the option's name as its path.
+
+    Raises:
+        TypeError: if they are no Problems.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
+        self.problems: tuple[Problem, ...] = _listed(problems)
         super().__init__(self.problems)
 
     def __str__(self) -> str:
@@ -112,10 +123,13 @@ class InvalidEventPayload(MappingError):
     Attributes:
         problems: Everything that is wrong with it, in the order in which it was found.
         message_id: The message's `messageId`, if it has one.
+
+    Raises:
+        TypeError: if they are no Problems.
     """
 
     def __init__(self, problems: Sequence[Problem], message_id: str | None = None) -> None:
-        self.problems: tuple[Problem, ...] = tuple(problems)
+        self.problems: tuple[Problem, ...] = _listed(problems)
         self.message_id = message_id
         super().__init__(self.problems, message_id)
 
@@ -147,10 +161,17 @@ class EventFiltered(MappingError):
         reason: Why, as a string enum.
         detail: The same as a sentence.
         message_id: The message's `messageId`, if it has one.
+
+    Raises:
+        ValueError: if the reason is none of FilterReason.
     """
 
     def __init__(self, reason: FilterReason, detail: str, message_id: str | None = None) -> None:
-        self.reason = reason
+        try:
+            self.reason: FilterReason = FilterReason(reason)
+        except ValueError:
+            words = ", ".join(FilterReason)
+            raise ValueError(f"reason must be a FilterReason: {words}") from None
         self.detail = detail
         self.message_id = message_id
         super().__init__(reason, detail, message_id)

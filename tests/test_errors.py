@@ -75,6 +75,26 @@ def test_problems_may_come_one_by_one():
     assert ConfigurationError(problem for problem in PROBLEMS).problems == PROBLEMS
 
 
+@pytest.mark.parametrize("kind", [ConfigurationError, InvalidEventPayload])
+@pytest.mark.parametrize("problems", ["device.id: is missing", ["is missing"], [*PROBLEMS, None]])
+def test_problems_say_where_they_are(kind, problems):
+    """Not so the letters of a sentence."""
+    with pytest.raises(TypeError, match=r"^problems must be a list of Problem\(path, detail\)$"):
+        kind(problems)
+
+
+@pytest.mark.parametrize("reason", list(FilterReason))
+def test_a_reason_may_be_given_as_its_word(reason):
+    assert EventFiltered(reason.value, "").reason is reason
+
+
+@pytest.mark.parametrize("reason", ["secret@example.com", "loop", None, 1])
+def test_a_reason_is_none_of_one_s_own(reason):
+    with pytest.raises(ValueError, match=r"^reason must be a FilterReason: FILTERED_BY_") as caught:
+        EventFiltered(reason, "")
+    assert "secret" not in str(caught.value)
+
+
 def test_a_reason_is_segment_s_word():
     error = EventFiltered(FilterReason.INTEGRATIONS, "it says so", "m-1")
     assert error.reason == "FILTERED_BY_INTEGRATIONS_OBJECT"
