@@ -87,13 +87,16 @@ class LogEvent:
         if logger.isEnabledFor(self.level):
             extra = {f"{PREFIX}{name}": value for name, value in fields.items()}
             extra[f"{PREFIX}event"] = self.name
-            # In the sentence nothing of strangers may begin a line; fields are data, whatever they hold.
-            shown = {
-                name: printable(value) if isinstance(value, str) else value
-                for name, value in fields.items()
-            }
+            shown = {name: _shown(value) for name, value in fields.items()}
             values = (shown,) if shown else ()
             logger.log(self.level, self.text, *values, extra=extra, stacklevel=2)
+
+
+def _shown(value: Any) -> Any:
+    """A field in the sentence, in which nothing of strangers may begin a line; fields are data."""
+    if value is None:
+        return "none"
+    return printable(value) if isinstance(value, str) else value
 
 
 class Throttle:
@@ -129,7 +132,7 @@ ATTEMPT = LogEvent(
     logger="delivery",
     level=logging.DEBUG,
     text="%(action)s %(message_id)s: attempt %(attempt)d %(reason)s "
-    "(status %(status)s, %(elapsed).3f s)",
+    "(answer: %(status)s, %(elapsed).3f s)",
     others=("app",),
     meaning="An attempt has ended.",
 )
@@ -137,7 +140,7 @@ RETRY = LogEvent(
     name="retry",
     logger="delivery",
     level=logging.WARNING,
-    text="%(action)s %(message_id)s: attempt %(attempt)d failed (status %(status)s), "
+    text="%(action)s %(message_id)s: attempt %(attempt)d failed (answer: %(status)s), "
     "next in %(wait).2f s; %(count)d such since the last line",
     others=("app",),
     meaning="An attempt failed, and another follows. Some are usual; many are Kochava in trouble. Of each "
@@ -147,8 +150,8 @@ DELIVERED = LogEvent(
     name="delivered",
     logger="delivery",
     level=logging.DEBUG,
-    text="%(action)s %(message_id)s: %(outcome)s after %(attempt)d attempts "
-    "(status %(status)s, %(elapsed).3f s)",
+    text="%(action)s %(message_id)s: %(outcome)s at attempt %(attempt)d "
+    "(answer: %(status)s, %(elapsed).3f s)",
     others=("app",),
     meaning="Kochava took it.",
 )
@@ -156,8 +159,8 @@ NOT_DELIVERED = LogEvent(
     name="not_delivered",
     logger="delivery",
     level=logging.ERROR,
-    text="%(action)s %(message_id)s: %(outcome)s after %(attempt)d attempts "
-    "(status %(status)s, %(elapsed).3f s)",
+    text="%(action)s %(message_id)s: %(outcome)s at attempt %(attempt)d "
+    "(answer: %(status)s, %(elapsed).3f s)",
     others=("app",),
     meaning="A delivery has failed for good; `outcome` says how, see [the errors](errors.md).",
 )
@@ -229,7 +232,7 @@ RELAY_CUT_SHORT = LogEvent(
     name="relay_cut_short",
     logger="relay",
     level=logging.WARNING,
-    text="the relay was stopped before %(count)d requests were answered; they may have been sent",
+    text="the relay was stopped with requests under way, which may have been sent: %(count)d",
     others=("relay",),
     meaning="There was no time to finish. They are sent again when their lease has run out.",
 )
@@ -253,7 +256,7 @@ RELAY_DIED = LogEvent(
     name="relay_died",
     logger="relay",
     level=logging.WARNING,
-    text="relay %(relay)s died; %(count)d requests may have been sent",
+    text="relay %(relay)s died; requests that it may have sent: %(count)d",
     meaning="Another process ended without stopping its relay. This one takes over.",
 )
 LEASE_LOST = LogEvent(
@@ -268,7 +271,7 @@ SENT_TWICE = LogEvent(
     name="sent_twice",
     logger="relay",
     level=logging.WARNING,
-    text="%(count)d requests were sent twice: the lease had run out",
+    text="requests sent twice, since the lease had run out: %(count)d",
     others=("relay",),
     meaning="Kochava may have counted them twice.",
 )
@@ -347,7 +350,7 @@ FILTERED = LogEvent(
     name="filtered",
     logger="segment",
     level=logging.INFO,
-    text="%(count)d events of a batch were filtered: %(reason)s",
+    text="events of a batch that were filtered: %(count)d, %(reason)s",
     meaning="In a Segment Function, whose answer has no room for it.",
 )
 BEAM_PROGRESS = LogEvent(

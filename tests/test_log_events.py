@@ -129,7 +129,7 @@ def test_the_fields_are_in_lines_of_json(kochava_emulator, formatter):
         "kochava_status": 503,
         "kochava_app": "koexam",
     }
-    assert failed["message"].startswith("event m-1: RetriesExhausted after 2 attempts")
+    assert failed["message"].startswith("event m-1: RetriesExhausted at attempt 2 (answer: 503, ")
 
 
 def test_our_formatter_has_time_level_logger_and_traceback():

@@ -78,13 +78,13 @@ def test_the_log_shows_each_step_at_its_level(caplog):
         *("DEBUG", "WARNING", "DEBUG", "DEBUG"),
         *("DEBUG", "ERROR"),
     ]
-    assert lines[0][1].startswith("event m-1: attempt 1 the answer was lost (status None,")
+    assert lines[0][1].startswith("event m-1: attempt 1 the answer was lost (answer: none,")
     assert (
         lines[1][1]
-        == "event m-1: attempt 1 failed (status None), next in 0.00 s; 1 such since the last line"
+        == "event m-1: attempt 1 failed (answer: none), next in 0.00 s; 1 such since the last line"
     )
-    assert lines[3][1].startswith("event m-1: accepted after 2 attempts (status 200,")
-    assert lines[5][1].startswith("event m-1: CredentialsRejected after 1 attempts (status 401,")
+    assert lines[3][1].startswith("event m-1: accepted at attempt 2 (answer: 200,")
+    assert lines[5][1].startswith("event m-1: CredentialsRejected at attempt 1 (answer: 401,")
     assert {record.name for record in caplog.records} == {"kochava_segment.delivery"}
 
 

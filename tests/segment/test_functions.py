@@ -420,7 +420,7 @@ def test_reasons_of_what_was_filtered_are_logged(functions, caplog):
         [ios(integrations={"Kochava": False}), ios(), ios(integrations={"All": False})]
     )
     assert [record.getMessage() for record in caplog.records] == [
-        "2 events of a batch were filtered: FILTERED_BY_INTEGRATIONS_OBJECT"
+        "events of a batch that were filtered: 2, FILTERED_BY_INTEGRATIONS_OBJECT"
     ]
 
 
