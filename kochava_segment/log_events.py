@@ -324,6 +324,14 @@ BROKEN = LogEvent(
     meaning="A bug, here or in a library: please report the line, which has no content of the request. "
     "Segment sends the message again.",
 )
+NO_SECRET = LogEvent(
+    name="no_secret",
+    logger="server",
+    level=logging.WARNING,
+    text="no secret is set: everybody on this machine can post to /segment. Set "
+    "KOCHAVA_SEGMENT_WEBHOOK_SECRET, here and in Segment; `openssl rand -hex 20` makes a good one",
+    meaning="When the receiver starts. On another address than the machine's own it does not start without.",
+)
 SHORT_SECRETS = LogEvent(
     name="short_secrets",
     logger="server",

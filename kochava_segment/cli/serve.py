@@ -17,7 +17,7 @@ from kochava_segment.delivery.instrumentation import LoggingHook
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, OutboxError
-from kochava_segment.log_events import SHORT_SECRETS
+from kochava_segment.log_events import NO_SECRET, SHORT_SECRETS
 from kochava_segment.option_kinds import ENDPOINT, SECRET, Kind, is_loopback
 from kochava_segment.options import ENVIRONMENT_PREFIX
 
@@ -158,7 +158,7 @@ def serve(
         elif settings["console_token"] is None:
             settings["console_token"] = secrets.token_urlsafe(24)
             click.echo(f"the console's token is {settings['console_token']}", err=True)
-        _warn_of_short(settings)
+        _warn_of_secrets(settings)
         app = modules.create_app(destination, tracking=tracking, **settings)
         url = modules.running.url_of(bound, host)
         modules.running.serve(app, bound, lambda: click.echo(f"listening on {url}"))
@@ -183,7 +183,9 @@ def _check_exposure(
         raise click.UsageError(f"--host {host} lets others in: set --console-token")
 
 
-def _warn_of_short(settings: Mapping[str, Any]) -> None:
+def _warn_of_secrets(settings: Mapping[str, Any]) -> None:
+    if settings["webhook_secret"] is None and settings["bearer_token"] is None:
+        NO_SECRET.log()
     short = [
         f"--{name.replace('_', '-')}"
         for name in ("webhook_secret", "bearer_token", "postback_secret", "console_token")

@@ -76,8 +76,9 @@ def serving(outbox, *arguments, script=None, relay=False, stderr=subprocess.DEVN
         "KOCHAVA_SEGMENT_BEARER_TOKEN": TOKEN,
         **variables,
     }
+    given = {name: value for name, value in secrets.items() if value is not None}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment(**secrets)
+        command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment(**given)
     ) as process:
         try:
             yield Serving(process, outbox)

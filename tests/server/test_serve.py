@@ -125,6 +125,23 @@ def test_secrets_that_could_be_guessed_are_named(tmp_path):
     assert "ccc" not in said
 
 
+@pytest.mark.parametrize(
+    ("webhook_secret", "bearer_token", "warned"),
+    [(None, None, True), ("", " ", True), (None, "b" * 16, False), ("w" * 16, "", False)],
+)
+def test_without_a_secret_it_says_who_can_post(tmp_path, webhook_secret, bearer_token, warned):
+    given = {
+        "KOCHAVA_SEGMENT_WEBHOOK_SECRET": webhook_secret,
+        "KOCHAVA_SEGMENT_BEARER_TOKEN": bearer_token,
+    }
+    log = tmp_path / "log"
+    with log.open("w") as stderr, serving(tmp_path / "o", stderr=stderr, **given):
+        pass
+    lines = [line for line in log.read_text().splitlines() if "no secret is set" in line]
+    assert len(lines) == warned
+    assert all("Set KOCHAVA_SEGMENT_WEBHOOK_SECRET" in line for line in lines)
+
+
 def test_other_addresses_are_fine_with_a_secret(tmp_path):
     with serving(tmp_path / "o.sqlite3", "--host", "0.0.0.0") as running:
         assert running.announced.startswith("listening on http://0.0.0.0:")
