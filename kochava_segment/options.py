@@ -26,6 +26,9 @@ from kochava_segment.names import fold_name, is_personal_trait
 
 TRANSPORTS = ("requests", "pycurl")
 ENVIRONMENT_PREFIX = "KOCHAVA_SEGMENT_"
+EMPTY = "is empty: fill the variable in, or unset it"
+"""What is said of a variable that is set and blank: to take the default, such as the real Kochava for
+an endpoint that was not filled in, would be found out late."""
 
 
 @frozen(kw_only=True)
@@ -439,11 +442,13 @@ def _unknown(name: str) -> str:
 def _from_environment(environment: Mapping[str, str], problems: list[Problem]) -> _Source:
     for variable in sorted(environment):
         name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if not variable.startswith(ENVIRONMENT_PREFIX) or not environment[variable].strip():
-            continue
-        kind = _KINDS.get(name)
+        kind = _KINDS.get(name) if variable.startswith(ENVIRONMENT_PREFIX) else None
         # Commands have variables of their own under the same prefix, so unknown ones are no error.
         if kind is None or kind.parse is None:
+            continue
+        if not environment[variable].strip():
+            if name not in _MAY_BE_EMPTY:
+                problems.append(Problem(name, f"{EMPTY} (from {variable})"))
             continue
         try:
             yield name, kind.parse(environment[variable]), f" (from {variable})"
@@ -481,6 +486,8 @@ def _toml_loader() -> Callable[[str], dict[str, Any]]:
 
 
 _TOGETHER = (("api_key", "api_secret"), ("account_id", "account_key"))
+# As compose files pass them on, whether or not there are any. Where one is needed, Kochava says so.
+_MAY_BE_EMPTY = frozenset(name for pair in _TOGETHER for name in pair)
 _NEED_OUTBOX = ("devices", "stop_on_sigterm")
 
 

@@ -93,8 +93,6 @@ def test_options_come_from_the_environment():
             "KOCHAVA_SEGMENT_TIMEOUT": "1,2",
             "KOCHAVA_SEGMENT_MAX_RATE": "50",
             "KOCHAVA_SEGMENT_RETRY": "max_attempts=7,deadline=9.5",
-            "KOCHAVA_SEGMENT_NESTED": "",  # as in a file of variables that was not filled in
-            "KOCHAVA_SEGMENT_SCREENS": "  ",
             "KOCHAVA_SEGMENT_SOMETHING_ELSE": "of a command's own",
             "KOCHAVA_SEGMENT_HOOKS": "cannot be written as text",
             "OTHER_APP_GUID": "kother",
@@ -169,6 +167,26 @@ def test_problems_say_where_an_option_came_from(toml):
     assert detail == "must be one of off, view, named (from KOCHAVA_SEGMENT_SCREENS)"
     ((_, detail),) = problems_of(screens="of")
     assert detail == "must be one of off, view, named"
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_a_variable_that_is_set_and_empty_is_no_default(empty):
+    problems = problems_of(
+        environment={"KOCHAVA_SEGMENT_ENDPOINT": empty, "KOCHAVA_SEGMENT_OUTBOX": empty},
+        endpoint="https://kochava.example",
+    )
+    assert problems == [
+        (name, f"is empty: fill the variable in, or unset it (from KOCHAVA_SEGMENT_{name.upper()})")
+        for name in ("endpoint", "outbox")
+    ]
+
+
+def test_credentials_may_be_empty_which_is_none():
+    names = ("API_KEY", "API_SECRET", "ACCOUNT_ID", "ACCOUNT_KEY")
+    assert load(environment={f"KOCHAVA_SEGMENT_{name}": "" for name in names}) == load()
+    assert problems_of(
+        environment={"KOCHAVA_SEGMENT_API_KEY": "k", "KOCHAVA_SEGMENT_API_SECRET": ""}
+    ) == [("api_secret", "is missing: api_key and api_secret go together")]
 
 
 def test_a_misspelt_option_is_told_the_right_name():

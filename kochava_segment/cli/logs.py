@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from kochava_segment.cli.options import VariableOption
 from kochava_segment.json_log import JsonFormatter
 from kochava_segment.options import ENVIRONMENT_PREFIX
 
@@ -34,6 +35,7 @@ def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
         variable = f"{ENVIRONMENT_PREFIX}{name.upper().replace('-', '_')}"
         command = click.option(
             f"--{name}",
+            cls=VariableOption,
             envvar=variable,
             type=click.Choice(choices, case_sensitive=False),
             default=default,

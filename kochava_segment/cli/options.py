@@ -15,7 +15,7 @@ from kochava_segment.delivery.retry import RetryPolicy
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError
 from kochava_segment.option_kinds import FLAG, Kind
-from kochava_segment.options import ENVIRONMENT_PREFIX, Options, PostbackFields
+from kochava_segment.options import EMPTY, ENVIRONMENT_PREFIX, Options, PostbackFields
 
 _CONFIG_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
 
@@ -49,7 +49,18 @@ class SectionedCommand(click.Command):
                     formatter.write_dl(records)
 
 
-class _DestinationOption(click.Option):
+class VariableOption(click.Option):
+    """An option whose variable, if it is set, must say something."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """What the variable says; None where it is not set."""
+        variable = str(self.envvar)
+        if self.envvar is not None and not os.environ.get(variable, "unset").strip():
+            raise click.UsageError(f"{self.opts[0]} {EMPTY} (from {variable})", ctx)
+        return super().resolve_envvar_value(ctx)
+
+
+class _DestinationOption(VariableOption):
     """An option that goes to the destination, and the section of the help page that it is in."""
 
     def __init__(self, *declarations: Any, section: str, **attributes: Any) -> None:
@@ -87,7 +98,7 @@ def destination_options(command: Callable[..., Any]) -> Callable[..., Any]:
         section=_COMMON,
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
-        default=lambda: os.environ.get(_CONFIG_VARIABLE) or None,
+        envvar=_CONFIG_VARIABLE,
         help=f"A TOML file of options, their names as below but with underscores. "
         f"[env: {_CONFIG_VARIABLE}]",
     )(with_destination)

@@ -12,7 +12,12 @@ from typing import Any
 import click
 
 from kochava_segment.cli.logs import log_options, log_to_stderr
-from kochava_segment.cli.options import SectionedCommand, as_lines, destination_options
+from kochava_segment.cli.options import (
+    SectionedCommand,
+    VariableOption,
+    as_lines,
+    destination_options,
+)
 from kochava_segment.delivery.instrumentation import LoggingHook
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.destination import KochavaDestination
@@ -50,15 +55,18 @@ def _checked(
 
 
 def _own(name: str, description: str, **settings: Any) -> Callable[..., Any]:
-    """An option of this command, with its variable."""
+    """An option of this command, with its variable. That of a secret may be empty, as for Kochava's."""
     variable = f"{ENVIRONMENT_PREFIX}{name.upper().replace('-', '_')}"
+    settings = {"cls": VariableOption, **settings}
     return click.option(
         f"--{name}", envvar=variable, help=f"{description} [env: {variable}]", **settings
     )
 
 
 def _secret(name: str, description: str, kind: Kind = SECRET) -> Callable[..., Any]:
-    return _own(name, description, metavar="TEXT", callback=partial(_checked, kind))
+    return _own(
+        name, description, cls=click.Option, metavar="TEXT", callback=partial(_checked, kind)
+    )
 
 
 def _in_a_path(value: object) -> str:

@@ -77,6 +77,17 @@ def test_what_cannot_be_served_is_a_usage_error(tmp_path, arguments, sentence):
     assert "with space" not in result.stderr
 
 
+@pytest.mark.parametrize("name", ["ENDPOINT", "CONFIG", "SEGMENT_HOST", "LOG_LEVEL"])
+def test_a_variable_that_was_not_filled_in_is_a_usage_error(tmp_path, name):
+    variable = f"KOCHAVA_SEGMENT_{name}"
+    own = ["serve", "--outbox", str(tmp_path / "o.sqlite3"), "--app-guid", "k"]
+    result = CliRunner(env={variable: ""}).invoke(cli, own)
+    assert (result.exit_code, result.stdout) == (2, "")
+    option = f"--{name.lower().replace('_', '-')}"
+    sentence = f"{option} is empty: fill the variable in, or unset it (from {variable})"
+    assert sentence in " ".join(result.stderr.split())
+
+
 def test_it_needs_an_outbox():
     result = run("serve", "--app-guid", "k")
     assert (result.returncode, "--outbox is missing" in result.stderr) == (2, True)
