@@ -20,6 +20,7 @@ from kochava_segment.destination import KochavaDestination
 from kochava_segment.emulator import KochavaEmulator
 from kochava_segment.errors import EventFiltered
 from kochava_segment.outcome import Outcome
+from kochava_segment.plural import counted
 from kochava_segment.request import KochavaRequest
 
 _APP_GUID = "kodemo-ski-shop-a1b2"
@@ -122,11 +123,11 @@ def _show_request(
 
 def _summarise(console: Console, outcomes: list[Outcome], kochava: KochavaEmulator) -> None:
     counts = Counter(outcome.kind.value for outcome in outcomes)
-    console.print(f"\n{len(outcomes)} messages:")
+    console.print(f"\n{counted(len(outcomes), 'message')}:")
     for kind, count in counts.items():
         console.print(f"  {count:>2} {kind:<12} {_MEANINGS[kind]}")
     errors = sum(complaint.severity == "error" for complaint in kochava.complaints)
-    checked = f"{len(kochava.requests)} signed requests against Kochava's documents"
+    checked = f"{counted(len(kochava.requests), 'signed request')} against Kochava's documents"
     console.print(f"\nThe local Kochava checked {checked}.")
     console.print(f"Errors found: {errors}. It is no proof of what the real Kochava does.")
     console.print("\nNext, with messages of yours (nothing is sent):")

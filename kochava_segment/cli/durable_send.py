@@ -32,6 +32,7 @@ from kochava_segment.delivery.outbox_inspection import (
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import OutboxError, OutboxFull
 from kochava_segment.outcome import Outcome
+from kochava_segment.plural import counted
 
 _GROUP = 1_000
 _LOOK_EVERY = 0.05  # seconds
@@ -147,7 +148,8 @@ def _keep_failed(box: Outbox, files: Sequence[str], report: Report) -> None:
 def _say_what_is_left(path: Path, status: OutboxStatus) -> None:
     click.echo(in_words(status))
     if status.maybe_repeated:
-        click.echo(f"requests may have been counted twice {status.maybe_repeated} times at most")
+        times = counted(status.maybe_repeated, "time")
+        click.echo(f"requests may have been counted twice {times} at most")
     if status.paused:
         click.echo("paused: Kochava refused the credentials; mend them and run this again")
     elif status.pending:

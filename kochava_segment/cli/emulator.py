@@ -16,6 +16,7 @@ from kochava_segment.destination import KochavaDestination
 from kochava_segment.emulator import Complaint, Faults, KochavaEmulator
 from kochava_segment.errors import ConfigurationError
 from kochava_segment.options import Options
+from kochava_segment.plural import counted
 from kochava_segment.printable import printable
 
 _HELP = """Run a local Kochava that checks what it is sent, and misbehaves when told to.
@@ -158,7 +159,7 @@ def emulator(
         stopped.wait()
     finally:
         kochava.close()
-    click.echo(f"{kochava.received} requests, {kochava.counted} accepted")
+    click.echo(f"{counted(kochava.received, 'request')}, {kochava.counted} accepted")
 
 
 def _app_guids(options: Options) -> set[str] | None:

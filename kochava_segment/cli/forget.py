@@ -9,6 +9,7 @@ import click
 from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError, OutboxError
+from kochava_segment.plural import counted
 
 
 @click.command(cls=SectionedCommand, short_help="Forget a user, by their userId.")
@@ -28,8 +29,9 @@ def forget(load: Callable[..., KochavaDestination], user_id: str) -> None:
             raise click.UsageError("--outbox is missing: it names the file to look in") from None
         except OutboxError as error:
             raise click.ClickException(str(error)) from None
-    click.echo(f"{done.devices} devices forgotten, {done.discarded} requests discarded")
+    devices, discarded = counted(done.devices, "device"), counted(done.discarded, "request")
+    click.echo(f"{devices} forgotten, {discarded} discarded")
     if done.deletion_requests:
-        click.echo(f"{done.deletion_requests} data subject requests to Kochava are queued")
+        click.echo(f"queued: {counted(done.deletion_requests, 'data subject request')} to Kochava")
     elif done.devices:
         click.echo("Kochava was not told: set --account-id and --account-key for that")

@@ -25,6 +25,7 @@ from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_inspection import EntryFilter, OutboxStatus
 from kochava_segment.errors import OutboxError
 from kochava_segment.masking import masked, shown_entry
+from kochava_segment.plural import counted
 from kochava_segment.printable import printable
 
 _REDRAWN_EVERY = 1.0  # seconds
@@ -169,10 +170,11 @@ def _drawn(found: OutboxStatus) -> Group:
     facts.add_row("pending", f"{found.pending}{oldest}")
     facts.add_row("rate", f"{found.rate:.1f} a second over the last minute{to_drain}")
     facts.add_row("failed", f"{found.failed}: see `kochava-segment outbox list`")
-    facts.add_row("seen again", f"{found.duplicates} duplicates were not stored a second time")
     facts.add_row(
-        "maybe twice", f"{found.maybe_repeated} times at most, after lost answers and crashes"
+        "seen again", f"{counted(found.duplicates, 'duplicate')}, not stored a second time"
     )
+    times = counted(found.maybe_repeated, "time")
+    facts.add_row("maybe twice", f"{times} at most, after lost answers and crashes")
     facts.add_row("size", f"{found.used_bytes / 2**20:.1f} MB")
     for guid in found.paused:
         facts.add_row("PAUSED", _cell(f"app {guid}: its credentials were refused"))
@@ -249,7 +251,7 @@ def retry(box: Outbox, *, which: EntryFilter, everything: bool) -> None:
     An ambiguous request may have been counted: sending it again may count it twice.
     """
     count = outbox_changes.retry(box, _some_or_all(which, everything=everything))
-    click.echo(f"{count} requests will be sent again by the next relay that looks")
+    click.echo(f"{counted(count, 'request')} will be sent again by the next relay that looks")
 
 
 @outbox.command()
@@ -262,8 +264,8 @@ def discard(box: Outbox, *, which: EntryFilter, everything: bool, yes: bool) -> 
     which = _some_or_all(which, everything=everything)
     if not yes:
         count = sum(1 for _ in inspection.entries(box, which))
-        click.confirm(f"Give up on up to {count} requests for good?", abort=True)
-    click.echo(f"{outbox_changes.discard(box, which)} requests discarded")
+        click.confirm(f"Give up on up to {counted(count, 'request')} for good?", abort=True)
+    click.echo(f"{counted(outbox_changes.discard(box, which), 'request')} discarded")
 
 
 def _some_or_all(which: EntryFilter, *, everything: bool) -> EntryFilter:
@@ -303,7 +305,8 @@ def export(
 def _salvage(path: Path, file: TextIO, *, reveal: bool) -> None:
     for count, entry in enumerate(outbox_salvage.salvage(path)):
         if "unreadable" in entry:  # the last
-            click.echo(f"{count} requests read; {entry['unreadable']} cannot be read", err=True)
+            read = counted(count, "request")
+            click.echo(f"{read} read; {entry['unreadable']} cannot be read", err=True)
             return
         if not reveal:
             entry["payload"] = masked(

@@ -22,6 +22,7 @@ from kochava_segment.errors import ConfigurationError
 from kochava_segment.mapping.timestamps import epoch_seconds
 from kochava_segment.options import Options
 from kochava_segment.outcome import OutcomeKind
+from kochava_segment.plural import counted
 
 _LOCAL_RUNNER = "FnApiRunner"
 _GOOD = ("accepted", "filtered", "duplicate", "mapped")
@@ -210,10 +211,12 @@ def _send(run: Any, options: Options, given: Mapping[str, Any]) -> bool:
         credentials=credentials,
     )
     outcomes = {kind.value: counts.get(kind.value, 0) for kind in OutcomeKind}
-    _echo_counts(outcomes, "messages")
+    _echo_counts(outcomes)
     _echo_listed("warnings", counts, prefix="warning_")
     if counts.get("maybe_repeated"):
-        click.echo(f"{counts['maybe_repeated']} accepted requests may have been counted twice")
+        click.echo(
+            f"{counted(counts['maybe_repeated'], 'accepted request')} may have been counted twice"
+        )
     return all(kind in _GOOD for kind, count in outcomes.items() if count)
 
 
@@ -227,7 +230,7 @@ def _dry_run(run: Any, report: str | None) -> bool:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             report = str(Path(folder) / "report.json")
         found = run.dry_run(report)
-    _echo_counts(found["outcomes"], "messages; nothing was sent")
+    _echo_counts(found["outcomes"], "; nothing was sent")
     click.echo("events:")
     for event, counts in list(found["events"].items())[:_SHOWN_EVENTS]:
         listed = ", ".join(f"{kind} {count}" for kind, count in counts.items())
@@ -240,9 +243,8 @@ def _dry_run(run: Any, report: str | None) -> bool:
         click.echo(f"{problem['outcome']} {problem['count']}: {problem['reason']}")
         click.echo(f"  such as {places}")
     if len(found["problems"]) > _SHOWN_PROBLEMS:
-        click.echo(
-            f"{len(found['problems']) - _SHOWN_PROBLEMS} more kinds of problems, in the --report"
-        )
+        more = counted(len(found["problems"]) - _SHOWN_PROBLEMS, "other problem")
+        click.echo(f"and {more}, in the --report")
     return all(kind in _GOOD for kind in found["outcomes"])
 
 
@@ -255,8 +257,8 @@ def _shown(event: str) -> str:
     return ascii(event)[1:-1]
 
 
-def _echo_counts(outcomes: Mapping[str, int], what: str) -> None:
-    click.echo(f"{sum(outcomes.values())} {what}")
+def _echo_counts(outcomes: Mapping[str, int], remark: str = "") -> None:
+    click.echo(f"{counted(sum(outcomes.values()), 'message')}{remark}")
     for kind, count in outcomes.items():
         if count:
             click.echo(f"  {kind:<12}{count:>8}")

@@ -17,6 +17,7 @@ from typing_extensions import Self
 from kochava_segment.cli.messages import Entry
 from kochava_segment.cli.why import POINTER
 from kochava_segment.outcome import Outcome, OutcomeKind
+from kochava_segment.plural import counted
 from kochava_segment.printable import printable
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Report:
         if self._is_live:
             self._progress.advance(self._task)
         elif self._is_due():
-            self._console.print(f"{self._counts.total()} messages so far")
+            self._console.print(f"{counted(self._counts.total(), 'message')} so far")
 
     def sending(self, pending: int) -> None:
         """Show how many messages of an outbox are still to be sent."""
@@ -163,7 +164,7 @@ class Report:
     def summarise(self) -> None:
         """Print what became of everything."""
         elapsed = time.monotonic() - self._began
-        click.echo(f"{self._counts.total()} messages in {elapsed:.1f} s")
+        click.echo(f"{counted(self._counts.total(), 'message')} in {elapsed:.1f} s")
         for kind in OutcomeKind:
             if self._counts[kind]:
                 reasons = [

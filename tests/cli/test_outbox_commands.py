@@ -19,6 +19,7 @@ from kochava_segment.cli import cli
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status
 from kochava_segment.emulator import Faults, KochavaEmulator
+from kochava_segment.plural import counted
 from tests.cli.process import COMMAND, environment, run, start
 from tests.delivery.outboxes import answered, lease, put, register, settle
 from tests.messages import IDFA, MISSING, ios
@@ -214,7 +215,7 @@ def test_a_file_that_is_no_outbox_is_told_in_a_sentence(tmp_path):
 
 def test_retry_says_how_many_and_asks_which(failed):
     done = _outbox("retry", failed, "--state", "rejected")
-    assert done.stdout == "1 requests will be sent again by the next relay that looks\n"
+    assert done.stdout == "1 request will be sent again by the next relay that looks\n"
     assert _states(failed)["m-0"] == "waiting"
     unclear = _outbox("retry", failed)
     assert unclear.returncode == 2
@@ -226,10 +227,10 @@ def test_retry_says_how_many_and_asks_which(failed):
 def test_discard_asks_and_does_nothing_without_a_yes(failed):
     asked = _outbox("discard", failed, "--state", "rejected", stdin="n\n")
     assert asked.returncode == 1
-    assert "Give up on up to 1 requests for good?" in asked.stdout
+    assert "Give up on up to 1 request for good?" in asked.stdout
     assert _states(failed)["m-0"] == "rejected"
     done = _outbox("discard", failed, "--state", "rejected", stdin="y\n")
-    assert "1 requests discarded" in done.stdout
+    assert "1 request discarded" in done.stdout
     assert _states(failed)["m-0"] == "discarded"
     assert _outbox("discard", failed, "--all", "--yes").stdout == "2 requests discarded\n"
 
@@ -266,7 +267,7 @@ def test_a_damaged_outbox_is_refused_and_salvaged(path):
     assert done.returncode == 0
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(lines) > 1900
-    assert re.search(rf"{len(lines)} requests read; \d+ cannot be read", done.stderr)
+    assert re.search(rf"{counted(len(lines), 'request')} read; \d+ cannot be read", done.stderr)
     assert lines[0]["payload"] == {"text": "x" * 300}
 
 
@@ -342,12 +343,12 @@ def test_forget_says_what_is_gone_and_what_is_not(path, kochava):
     options = ("--app-guid", "koapp", "--outbox", path)
     done = run("forget", "u-42", *options)
     assert done.stdout == (
-        "1 devices forgotten, 1 requests discarded\n"
+        "1 device forgotten, 1 request discarded\n"
         "Kochava was not told: set --account-id and --account-key for that\n"
     )
     account = ("--account-id", "7", "--account-key", "key")
     done = run("forget", "u-1", *options, *account)
-    assert "1 data subject requests to Kochava are queued" in done.stdout
+    assert "queued: 1 data subject request to Kochava" in done.stdout
     run(*_relay(path, kochava, "--until-empty", "--privacy-endpoint", kochava.url, *account))
     assert [request.path for request in kochava.requests] == ["/accounts/7/privacy/scrub"]
     assert run("forget", "u-1", "--app-guid", "koapp").returncode == 2

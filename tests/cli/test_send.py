@@ -202,7 +202,7 @@ def test_without_a_terminal_there_are_plain_lines(monkeypatch, capsys):
     with Report(None) as report:
         list(report.taken(iter([Entry(line=1, file=None, message={})])))
         report.add(Outcome(index=0, message_id=None, kind=OutcomeKind.ACCEPTED))
-    assert capsys.readouterr().err == "1 messages so far\n"
+    assert capsys.readouterr().err == "1 message so far\n"
 
 
 def test_only_the_first_failures_are_shown(kochava_emulator):

@@ -17,6 +17,7 @@ from kochava_segment.delivery.outbox_history import count_entries
 from kochava_segment.delivery.outbox_inspection import EntryFilter, OutboxEntry
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.masking import shown_entry
+from kochava_segment.plural import counted
 from kochava_segment.server.answers import Refusal
 from kochava_segment.server.console.forms import Form
 from kochava_segment.server.console.guard import Visit
@@ -216,9 +217,9 @@ class FailuresPage:
         count = outbox_changes.retry(self._destination.outbox, wanted.filter())
         if self._destination.options.relay:
             self._destination.start_relay()
-        visit.log("retries %d requests", count)
+        visit.log("retries %s", counted(count, "request"))
         return visit.redirect(
-            f"/failures?{_without_ids(wanted)}", f"{_requests(count)} will be sent again."
+            f"/failures?{_without_ids(wanted)}", f"{counted(count, 'request')} will be sent again."
         )
 
     def discard(self, visit: Visit) -> Response:
@@ -227,8 +228,10 @@ class FailuresPage:
         count = outbox_changes.discard(
             self._destination.outbox, wanted.filter(), reason="discarded in the console"
         )
-        visit.log("discards %d requests", count)
-        return visit.redirect(f"/failures?{_without_ids(wanted)}", f"{_requests(count)} discarded.")
+        visit.log("discards %s", counted(count, "request"))
+        return visit.redirect(
+            f"/failures?{_without_ids(wanted)}", f"{counted(count, 'request')} discarded."
+        )
 
     def export(self, visit: Visit) -> Response:
         """Entries as JSON lines, identifiers cut short."""
@@ -265,7 +268,3 @@ def _is_number(text: str) -> bool:
 def _without_ids(wanted: Wanted) -> str:
     """Back to the list, from one as well."""
     return "" if wanted.ids else wanted.query()
-
-
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count:,} requests"

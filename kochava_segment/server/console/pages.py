@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kochava_segment.advice import ADVICE
+from kochava_segment.plural import counted
 from kochava_segment.server.answers import Refusal
 
 _POLICY = (
@@ -68,6 +69,7 @@ class Pages:
         self._environment.filters |= {
             "age": shown_age,
             "clock": _clock,
+            "counted": counted,
             "number": _number,
             "path": _path,
             "remedy": _REMEDIES.__getitem__,

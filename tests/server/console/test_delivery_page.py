@@ -99,7 +99,7 @@ def test_what_may_have_counted_twice_is_told(tmp_path):
         one = Visitor(running.url).log_in()
         text = text_of(one.get("/delivery"))
         one.close()
-    assert "Maybe counted twice 1 times at most" in text
+    assert "Maybe counted twice 1 time at most" in text
     assert "1 accepted" in text
 
 

@@ -41,7 +41,7 @@ def test_what_comes_in_is_seen_in_the_console(tmp_path, kochava):
         _until_it_says(visitor, "/delivery?window=day", "1 accepted")
         text = text_of(visitor.get("/delivery?window=day"))
         assert "1 filtered" in text
-        assert "Of 1 answers that this process saw" in text  # the hook is there
+        assert "Of 1 answer that this process saw" in text  # the hook is there
         visitor.close()
 
 
