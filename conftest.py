@@ -24,6 +24,8 @@ from sybil.parsers.markdown import CodeBlockParser
 
 from kochava_segment.emulator import KochavaEmulator
 
+pytest_plugins = ["tests.only_this_machine"]
+
 _python = PythonEvaluator()
 _TIMEOUT = 60  # seconds a snippet
 _ANNOUNCED = re.compile(r"\bprints:\s*\Z")
