@@ -21,6 +21,7 @@ import diagrams
 import metrics_table
 import observability_tables
 import reference
+import schema
 from attrs import NOTHING, Factory
 
 import kochava_segment
@@ -194,21 +195,12 @@ def _shown(item: object) -> str:
 
 
 def _retry_policy() -> str:
-    meanings = _attributes(RetryPolicy)
+    meanings = schema.attributes(RetryPolicy)
     rows = (
         (code(field.name), code(str(field.default)), meanings[field.name])
         for field in attrs.fields(RetryPolicy)
     )
     return table(("Field", "Default", "Meaning"), rows)
-
-
-def _attributes(documented: type) -> dict[str, str]:
-    """The `Attributes:` of a class's docstring."""
-    text = inspect.getdoc(documented) or ""
-    section = text.partition("Attributes:\n")[2].partition("\n\n")[0]
-    entries = re.split(r"^ {4}(?=\w)", section, flags=re.MULTILINE)[1:]
-    pairs = (entry.split(":", 1) for entry in entries)
-    return {name: " ".join(meaning.split()) for name, meaning in pairs}
 
 
 def _postback_fields() -> str:
@@ -294,6 +286,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "error-tree": _error_tree,
     "errors": advice_tables.error_sections,
     "examples": _examples,
+    "exit-codes": command_line.exit_codes,
     "extras": _extras,
     "filter-reasons": advice_tables.filter_reasons,
     "filters": _filters,
