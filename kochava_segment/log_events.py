@@ -48,7 +48,6 @@ FIELDS = {
 
 _PLACE = re.compile(r"%\((\w+)\)")
 _APP_SHOWN = 6  # characters
-_EVERY = 10.0  # seconds
 
 
 @frozen(kw_only=True)
@@ -104,19 +103,23 @@ class Throttle:
 
     Threads share it without a lock, which a fork could leave locked: of what is only shown, one may
     be lost.
+
+    Args:
+        seconds: How long others of a kind are held back after one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 10.0) -> None:
+        self._seconds = seconds
         self._kinds: dict[object, tuple[float, int]] = {}
 
     def take(self, kind: object) -> int:
         """For how many of its kind this one stands; 0 if it is to be held back."""
         now = time.monotonic()
         until, held = self._kinds.get(kind, (0.0, 0))
-        if now < until <= now + _EVERY:  # later ones are of another machine's clock
+        if now < until <= now + self._seconds:  # later ones are of another machine's clock
             self._kinds[kind] = until, held + 1
             return 0
-        self._kinds[kind] = now + _EVERY, 0
+        self._kinds[kind] = now + self._seconds, 0
         return held + 1
 
 

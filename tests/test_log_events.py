@@ -13,7 +13,7 @@ import kochava_segment
 from kochava_segment import KochavaDestination, RetriesExhausted, log_events
 from kochava_segment.emulator import Faults
 from kochava_segment.json_log import JsonFormatter
-from kochava_segment.log_events import FIELDS, LOG_EVENTS, LogEvent, app_in_brief
+from kochava_segment.log_events import FIELDS, LOG_EVENTS, LogEvent, Throttle, app_in_brief
 from tests.messages import ios
 from tests.records import fields
 
@@ -95,6 +95,20 @@ def test_what_nobody_wants_is_not_made():
 )
 def test_an_app_is_told_from_others_and_not_given_away(guid, shown):
     assert app_in_brief(guid) == shown
+
+
+def test_of_one_kind_one_stands_for_those_that_were_held_back(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    throttle = Throttle(60.0)
+    assert [throttle.take("a") for _ in range(3)] == [1, 0, 0]
+    assert throttle.take("b") == 1
+    now += 59.0
+    assert throttle.take("a") == 0
+    now += 1.0
+    assert [throttle.take(kind) for kind in "aba"] == [4, 1, 0]
+    now = 5.0  # the clock of a machine that has just been started
+    assert throttle.take("a") == 2
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter, PythonJsonFormatter])

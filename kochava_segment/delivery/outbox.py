@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from kochava_segment.log_events import (
     OUTBOX_FORGETS_EARLY,
     OUTBOX_FULL,
     OUTBOX_HAS_ROOM,
+    Throttle,
 )
 from kochava_segment.request import KochavaRequest
 
@@ -35,7 +35,7 @@ _BLOCKED_FOR = 60.0  # seconds that when_full="block" waits for room
 _DROPPED_AT_ONCE = 1_000
 _LOOKED_AT_ONCE = 5_000  # requests, for delivered ones that can be dropped
 _FRUITLESS_FOR = 1.0  # seconds that a full outbox without delivered ones is not searched again
-_TELL_EVERY = 3600.0  # seconds between records of the same
+_TOLD_EVERY = 3600.0  # seconds between records of forgetting early
 
 
 @frozen(kw_only=True)
@@ -91,7 +91,7 @@ class Outbox:
         self._dropped_up_to = 0
         self._nothing_to_drop_until = 0.0
         self._is_full = False  # as far as the log was told
-        self._told_of_dropping = -math.inf
+        self._forgets_early = Throttle(_TOLD_EVERY)
 
     def close(self) -> None:
         """Close the file."""
@@ -160,7 +160,8 @@ class Outbox:
             dropped = delivered[:_DROPPED_AT_ONCE]
             if dropped and purge(cursor, dropped):
                 self._dropped_up_to = dropped[-1][0]
-                self._tell_of_dropping()
+                if self._forgets_early.take(OUTBOX_FORGETS_EARLY):
+                    OUTBOX_FORGETS_EARLY.log()
                 return True
             if looked_at:
                 self._dropped_up_to = looked_at[-1][0]
@@ -170,12 +171,6 @@ class Outbox:
                 return False
             else:
                 self._dropped_up_to, whole_round = 0, True
-
-    def _tell_of_dropping(self) -> None:
-        now = time.monotonic()
-        if now - self._told_of_dropping > _TELL_EVERY:
-            self._told_of_dropping = now
-            OUTBOX_FORGETS_EARLY.log()
 
     def put_in(self, cursor: sqlite3.Cursor, entries: Sequence[NewEntry]) -> list[bool]:
         """Store requests in a transaction that is already under way, whatever room there is."""

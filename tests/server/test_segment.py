@@ -17,7 +17,6 @@ from kochava_segment import (
     ConfigurationError,
     KochavaDestination,
     RecordingTransport,
-    log_events,
 )
 from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status
 from kochava_segment.server import body as body_module
@@ -556,7 +555,9 @@ def test_an_outbox_that_takes_nothing_is_told_and_not_with_each_request(
         app = create_app(kochava)
         for _ in range(5):
             call(app, "POST", "/segment", BODY, JSON)
-        monkeypatch.setattr(log_events, "_EVERY", 0.0)  # as if so many seconds were over
+        monkeypatch.setattr(
+            app.state.refused_for_now, "_seconds", 0.0
+        )  # as if so many seconds were over
         call(app, "POST", "/segment", BODY, JSON)
     told = logged(caplog, "takes_nothing")
     assert [(one["endpoint"], one["status"], one["count"]) for one in told] == [
