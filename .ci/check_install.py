@@ -22,7 +22,7 @@ from importlib.metadata import distribution, distributions
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import kochava_segment
 from kochava_segment import AsyncKochavaDestination, DryRunTransport, KochavaDestination
@@ -79,14 +79,19 @@ def command(*arguments: str, directory: Path, given: object = None) -> str:
     return process.stdout
 
 
-def use_base(_: Path) -> None:
-    """Send a message with the three dependencies, over real HTTP."""
+def send_with(transport: Literal["requests", "pycurl"]) -> None:
+    """Send a message over real HTTP."""
     with (
         KochavaEmulator() as kochava,
-        KochavaDestination(APP, endpoint=kochava.url, transport="requests") as destination,
+        KochavaDestination(APP, endpoint=kochava.url, transport=transport) as destination,
     ):
         destination.send(MESSAGE)
         assert kochava.counted == 1
+
+
+def use_base(_: Path) -> None:
+    """Send a message with the three dependencies."""
+    send_with("requests")
 
 
 def use_command_line(directory: Path) -> None:
@@ -112,12 +117,7 @@ def use_libcurl(_: Path) -> None:
     """Send a message over libcurl, and write JSON with orjson."""
     from kochava_segment import json_codec
 
-    with (
-        KochavaEmulator() as kochava,
-        KochavaDestination(APP, endpoint=kochava.url, transport="pycurl") as destination,
-    ):
-        destination.send(MESSAGE)
-        assert kochava.counted == 1
+    send_with("pycurl")
     assert json_codec.orjson is not None
 
 
