@@ -15,6 +15,7 @@ _NOTE = re.compile(r"(?P<text>.*?)\s*\[(?P<note>[^\[\]]*)\]", re.DOTALL)
 _ENVIRONMENT = re.compile(r"env(?: var)?: (\w+)")
 _FLAG = re.compile(r"(?<![`\w-])--[a-z][a-z-]*\b(?:=\w+)?")
 _PAGE = re.compile(r"\bdocs/([\w-]+)\.md\b")
+_EXIT_CODES = re.compile(r"Exit code: 0 if (?P<good>[^;]*?)(?:; 1 if (?P<bad>.*?))?\.$")
 _LIMITS = (
     (re.compile(r"([\d.]+)<=x<=([\d.]+)"), r"\1 to \2"),
     (re.compile(r"x>=([\d.]+)"), r"\1 or more"),
@@ -28,6 +29,21 @@ def commands() -> str:
     for name, command in _commands(cli, click.Context(cli, info_name=_PROGRAM)):
         rows.append(
             f"| [`{name}`](#{name.replace(' ', '-')}) | {command.get_short_help_str(200)} |"
+        )
+    return "\n".join(rows)
+
+
+def exit_codes() -> str:
+    """What each command's page says of its exit codes; one that says nothing stops this script."""
+    rows = ["| Command | 0 | 1 |", "| --- | --- | --- |"]
+    for name, command in _commands(cli, click.Context(cli)):
+        if " " in name:  # those of a group share what its page says
+            continue
+        found = _EXIT_CODES.search(" ".join((command.help or "").split()))
+        if found is None:
+            raise LookupError(f"{name} does not say when it ends with which exit code")
+        rows.append(
+            f"| [`{name}`](#{name}) | {_marked(found['good'])} | {_marked(found['bad'] or 'never')} |"
         )
     return "\n".join(rows)
 

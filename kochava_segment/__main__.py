@@ -12,7 +12,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in {"click", "rich"}:
             raise
-        sys.exit("The command line needs an extra: pip install 'kochava-segment[cli]'")
+        sys.stderr.write("The command line needs an extra: pip install 'kochava-segment[cli]'\n")
+        sys.exit(2)
     cli(prog_name="kochava-segment")
 
 

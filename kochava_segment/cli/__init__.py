@@ -25,6 +25,10 @@ Then:
 Options come from the command line, from KOCHAVA_SEGMENT_* environment variables
 and from a TOML file (--config); the first of these wins. Give them after the
 command: `kochava-segment send --app-guid YOUR_APP_GUID events.jsonl`.
+
+Exit code: 0 if all went well; 1 if something did not, of which each command's
+page says more; 2 if the command line or the configuration is wrong, or an extra
+is missing.
 """
 
 

@@ -51,6 +51,8 @@ def demo(load: Callable[..., KochavaDestination]) -> None:
 
     All options work, so you can see what they change: try `--screens view`. Only --endpoint,
     --api-key and --api-secret are set aside, since the demo has its own Kochava.
+
+    Exit code: 0 if it came to its end, whatever became of the messages.
     """
     entries = _bundled()
     with KochavaEmulator(api_key=_API_KEY, api_secret=_API_SECRET, require_install=True) as kochava:

@@ -94,8 +94,8 @@ def doctor(load: Callable[..., KochavaDestination], *, live: bool, **wanted: Any
     With --live it goes on to the real Kochava if nothing stands in the way. docs/not-tried.md has the
     half hour that this is part of.
 
-    Exit code: 0 if nothing stands in the way and, with --live, both were accepted; else 1; 2 for
-    wrong usage.
+    Exit code: 0 if nothing stands in the way and, with --live, both were accepted; 1 if something does,
+    a wrong configuration too.
     """
     given = {name: value for name, value in wanted.items() if value}
     if given and not live:

@@ -32,6 +32,8 @@ are 1 at most.
 Of the options under "Destination" it uses --api-key and --api-secret, with which requests must be
 signed, and --app-guid and --app-guids, with which requests for other apps are refused. All others
 are checked and ignored, --endpoint too, so that the --config of your other commands will do.
+
+Exit code: 0 if a signal ended it; 1 if it could not listen, or not write the --log.
 """
 _FAULTS = "What goes wrong"
 

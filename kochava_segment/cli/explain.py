@@ -26,6 +26,8 @@ def explain(load: Callable[..., KochavaDestination], file: str) -> None:
 
     For each Kochava field: its value, the Segment path that it came from and the rule; then what is
     left out, and why. Without FILE, standard input is read.
+
+    Exit code: 0 if the message gives a request; 1 if it does not.
     """
     with load() as destination:
         entry = next(read_entries([file]), None)

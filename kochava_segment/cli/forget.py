@@ -21,6 +21,8 @@ def forget(load: Callable[..., KochavaDestination], user_id: str) -> None:
     Discards what of theirs is in the outbox undelivered, removes them from the device directory, and
     queues a data subject request to Kochava for each of their devices if --account-id and
     --account-key are set. The next relay sends these.
+
+    Exit code: 0 if it was done, also where nothing was known; 1 if the outbox cannot be used.
     """
     with load(relay=False) as destination:
         try:

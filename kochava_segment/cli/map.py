@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,7 @@ from kochava_segment.masking import masked
 from kochava_segment.request import KochavaRequest
 
 _HIDDEN = "***"
+_GOOD = ("mapped", "filtered")
 
 
 @click.command(
@@ -40,18 +42,20 @@ def map_command(load: Callable[..., KochavaDestination], files: tuple[str, ...])
 
     FILEs are JSON lines, a JSON array, or gzip of either; without FILE, standard input is read.
     Each message gives one JSON line, in the order of the input. Secrets are shown as ***.
+
+    Exit code: 0 if all give a request or are filtered; 1 if some are not, as without an App GUID.
     """
+    good = True
     with load() as destination:
         for entry in read_entries(files):
-            line = {
-                "line": entry.line,
-                "messageId": entry.message_id,
-                **_mapped(entry, destination),
-            }
+            result = _mapped(entry, destination)
+            good = good and result["outcome"] in _GOOD
+            line = {"line": entry.line, "messageId": entry.message_id, **result}
             if len(files) > 1:
                 line["file"] = entry.file
             # ASCII, so that half a surrogate pair in a messageId cannot stop the terminal.
             click.echo(json.dumps(line, separators=(",", ":")))
+    sys.exit(0 if good else 1)
 
 
 def _mapped(entry: Entry, destination: KochavaDestination) -> dict[str, Any]:

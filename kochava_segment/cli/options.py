@@ -112,6 +112,12 @@ def as_lines(error: ConfigurationError) -> str:
     return problems[0] if len(problems) == 1 else "\n  ".join(["", *problems])
 
 
+class MissingExtra(click.ClickException):
+    """What a command needs is not installed. It is told as wrong usage is: nothing was begun."""
+
+    exit_code = 2
+
+
 def _click_option(field: attrs.Attribute[Any]) -> Callable[..., Any]:
     kind: Kind = field.metadata["kind"]
     flag = field.name.replace("_", "-")

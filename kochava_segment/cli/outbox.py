@@ -38,6 +38,8 @@ def outbox() -> None:
 
     An outbox is the file that --outbox names in `send` and `relay`. Device ids, addresses and user
     ids are cut short unless you say --reveal.
+
+    Exit code: 0 if it was done; 1 if the outbox cannot be used, there is no such ID, or you said no.
     """
 
 

@@ -48,7 +48,8 @@ def relay(
     For programs that put messages into an outbox with `relay=False`, or that no longer run. Several
     relays may work on one file. What is under way is finished before this ends.
 
-    Exit code: 0; with --until-empty, 1 if something has failed or is paused.
+    Exit code: 0 if a signal ended it or, with --until-empty, everything was delivered; 1 if something
+    has failed or is left with --until-empty, or the outbox cannot be used.
     """
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

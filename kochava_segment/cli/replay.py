@@ -16,7 +16,12 @@ import attrs
 import click
 from typing_extensions import Self
 
-from kochava_segment.cli.options import SectionedCommand, as_lines, destination_options
+from kochava_segment.cli.options import (
+    MissingExtra,
+    SectionedCommand,
+    as_lines,
+    destination_options,
+)
 from kochava_segment.destination import KochavaDestination
 from kochava_segment.errors import ConfigurationError
 from kochava_segment.mapping.timestamps import epoch_seconds
@@ -112,8 +117,7 @@ def replay(load: Callable[..., KochavaDestination], **given: Any) -> None:
     it. A run that is stopped or fails keeps no account of what it has sent; on one machine,
     `send --outbox` goes on where it was.
 
-    Exit code: 0 if all were accepted, filtered or there twice, 1 if some were not or the run failed, 2
-    for wrong usage.
+    Exit code: 0 if all were accepted, filtered or there twice; 1 if some were not, or the run failed.
     """
     inputs = [word for word in given["arguments"] if not word.startswith("--")]
     flags = [word for word in given["arguments"] if word.startswith("--")]
@@ -137,7 +141,7 @@ def _replay(
     except ModuleNotFoundError as error:
         if error.name != "apache_beam":
             raise
-        raise click.UsageError(str(error)) from None
+        raise MissingExtra(str(error)) from None
     with load() as destination:
         options = destination.options
     if options.outbox is not None:

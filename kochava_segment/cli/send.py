@@ -54,8 +54,8 @@ def send(
     With --outbox, messages go through that file: stopped or killed, the same command with the same
     file goes on where it was, without losing or repeating any. --workers is its --concurrency.
 
-    Exit code: 0 if all were accepted or filtered, 1 if some were not or a signal stopped it, 2 for
-    wrong usage.
+    Exit code: 0 if all were accepted, filtered or there twice; 1 if some were not, or a signal stopped
+    it.
     """
     if failed is not None and any(_is_same(failed, name) for name in files):
         raise click.UsageError("--failed must be another file than those that are read")

@@ -13,6 +13,7 @@ import click
 
 from kochava_segment.cli.logs import log_options, log_to_stderr
 from kochava_segment.cli.options import (
+    MissingExtra,
     SectionedCommand,
     VariableOption,
     as_lines,
@@ -40,6 +41,8 @@ from there. SIGTERM and Ctrl-C finish what is under way.
 
 Give secrets in environment variables or in files that set them: other users of this machine can read
 a command line. Another --host than this machine's own needs --webhook-secret or --bearer-token.
+
+Exit code: 0 if a signal ended it; 1 if it could not listen, or not use the outbox.
 """
 
 
@@ -228,7 +231,7 @@ def _with_extra() -> _Modules:
         if error.name is None or error.name.partition(".")[0] not in _NEEDS:
             raise
         detail = "serve needs an extra: pip install 'kochava-segment[cli,server]'"
-        raise click.ClickException(detail) from None
+        raise MissingExtra(detail) from None
 
 
 def _bound(modules: _Modules, host: str, port: int) -> Any:
@@ -255,6 +258,6 @@ def _tracking(destination: KochavaDestination, write_key: str, host: str | None)
         return SegmentTracking.beside(destination.options.outbox or "", write_key, host or _SEGMENT)
     except ModuleNotFoundError:
         detail = "--segment-write-key needs an extra: pip install 'kochava-segment[segment]'"
-        raise click.ClickException(detail) from None
+        raise MissingExtra(detail) from None
     except ConfigurationError as error:
         raise click.UsageError(as_lines(error)) from None

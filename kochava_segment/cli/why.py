@@ -22,6 +22,8 @@ def why(codes: tuple[str, ...]) -> None:
 
     CODEs are those of warnings and of the emulator's complaints, filter reasons, outcomes, the names
     of errors and the statuses that the receiver answers. Without one, all are listed.
+
+    Exit code: 0 if all are known.
     """
     if not codes:
         click.echo("\n\n".join(_lists()))

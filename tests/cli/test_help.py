@@ -149,7 +149,7 @@ def test_without_the_extra_it_says_what_to_install():
     result = subprocess.run(
         [sys.executable, "-c", hidden], capture_output=True, text=True, timeout=60, check=False
     )
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr == (
         "The command line needs an extra: pip install 'kochava-segment[cli]'\n"
     )

@@ -9,9 +9,9 @@ from tests.messages import IDFA, ios
 APP = ("--app-guid", "koapp")
 
 
-def mapped(*arguments, stdin="", **options):
+def mapped(*arguments, stdin="", code=0, **options):
     result = run("map", *arguments, stdin=stdin, **options)
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == code, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
@@ -29,7 +29,7 @@ def test_a_line_has_everything_about_its_message():
 
 def test_other_outcomes_have_their_reason():
     messages = [ios(type="screen"), ios(type="group"), ios(event="")]
-    lines = mapped(*APP, stdin="\n".join(map(json.dumps, messages)))
+    lines = mapped(*APP, stdin="\n".join(map(json.dumps, messages)), code=1)
     assert [line["outcome"] for line in lines] == ["filtered", "unsupported", "invalid"]
     assert lines[0]["reason"] == "SCREENS_OFF"
     assert "group" in lines[1]["reason"]
@@ -38,7 +38,7 @@ def test_other_outcomes_have_their_reason():
 
 
 def test_without_an_app_guid_every_message_says_so():
-    [line] = mapped(stdin=json.dumps(ios()))
+    [line] = mapped(stdin=json.dumps(ios()), code=1)
     assert line["outcome"] == "invalid"
     assert line["problems"][0]["path"] == "app_guid"
 
