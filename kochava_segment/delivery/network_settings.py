@@ -6,6 +6,7 @@ import os.path
 
 from attrs import frozen
 
+from kochava_segment.delivery.after_fork import imports_in_a_thread
 from kochava_segment.delivery.answer import TransportFailure
 
 
@@ -30,8 +31,9 @@ def network_settings(url: str) -> NetworkSettings:
     Raises:
         TransportFailure: if the environment names certificates that are not there.
     """
-    import requests  # noqa: PLC0415  # other transports need it here only
-    from requests.utils import select_proxy  # noqa: PLC0415
+    with imports_in_a_thread():
+        import requests  # noqa: PLC0415  # other transports need it here only
+        from requests.utils import select_proxy  # noqa: PLC0415
 
     with requests.Session() as session:
         merged = session.merge_environment_settings(url, {}, None, None, None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from weakref import WeakSet
 
 import pytest
@@ -34,3 +36,34 @@ def test_all_that_are_alive_are_renewed():
 def test_nobody_is_kept_alive_for_it():
     after_fork.renew_after_fork(Renewable())
     assert len(after_fork._renewables) == 0
+
+
+_FORKS_WHILE_A_THREAD_IMPORTS = """
+import os, signal, sys, threading, time
+from kochava_segment.delivery.network_settings import network_settings
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "requests.utils":
+            under_way.set()
+            time.sleep(0.3)
+
+assert "requests" not in sys.modules
+under_way = threading.Event()
+sys.meta_path.insert(0, Slow())
+threading.Thread(target=network_settings, args=["https://example.com"]).start()
+assert under_way.wait(10)
+child = os.fork()
+if not child:
+    signal.alarm(10)  # so that nobody hangs for ever
+    network_settings("https://example.com")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_child_that_is_born_while_a_thread_imports_can_import_it_as_well():
+    command = [sys.executable, "-c", _FORKS_WHILE_A_THREAD_IMPORTS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
