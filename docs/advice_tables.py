@@ -1,4 +1,4 @@
-"""What docs/errors.md says of each code, for `generate.py`: a code without advice stops it, and advice on none."""
+"""What docs/errors.md and docs/outbox.md say of each code, for `generate.py`: a code without advice stops it, and advice on none."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import kochava_segment
 from kochava_segment import FilterReason, OutcomeKind, errors
 from kochava_segment.advice import ADVICE, Advice, Kind
+from kochava_segment.delivery.outbox_inspection import STATES
 from kochava_segment.segment import function_errors
 
 PACKAGE = Path(kochava_segment.__file__).parent
@@ -142,6 +143,11 @@ def outcomes() -> str:
     """All outcomes."""
     head = ("Outcome", "Meaning", "What to do")
     return _rows("outcome", (kind.value for kind in OutcomeKind), head)
+
+
+def outbox_states() -> str:
+    """All states of what is in an outbox."""
+    return _rows("state", STATES, ("State", "Meaning", "What to do"))
 
 
 def receiver_answers() -> str:

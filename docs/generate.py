@@ -297,6 +297,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "options-delivery": lambda: _options("delivery"),
     "options-mapping": lambda: _options("mapping"),
     "options-outbox": lambda: _options("outbox"),
+    "outbox-states": advice_tables.outbox_states,
     "outcomes": advice_tables.outcomes,
     "platforms": _platforms,
     "postback-fields": _postback_fields,

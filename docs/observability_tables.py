@@ -17,7 +17,8 @@ def log_events() -> str:
     for event in LOG_EVENTS:
         level = logging.getLevelName(event.level)
         fields = ", ".join(f"`{name}`" for name in sorted(event.fields))
-        rows.append(f"| `{event.name}` | `{event.logger}` {level} | {fields} | {event.meaning} |")
+        name = f'<a id="log-{event.name}"></a>`{event.name}`'
+        rows.append(f"| {name} | `{event.logger}` {level} | {fields} | {event.meaning} |")
     return "\n".join(rows)
 
 

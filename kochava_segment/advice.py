@@ -1,4 +1,4 @@
-"""What each warning, reason, outcome and error means, and what to do: the words of docs/errors.md and `why`.
+"""What each warning, reason, outcome, error and state means, and what to do: the words of the docs and `why`.
 
 The codes themselves stand where they are given. `python docs/generate.py` stops if one has no words
 here, or if words here are about none.
@@ -6,12 +6,11 @@ here, or if words here are about none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 from attrs import frozen
 
-Kind = Literal["warning", "reason", "outcome", "error", "function error", "answer"]
+Kind = Literal["warning", "reason", "outcome", "error", "function error", "answer", "state"]
 
 
 @frozen
@@ -31,16 +30,16 @@ class Advice:
     remedy: str
 
     @property
+    def page(self) -> str:
+        """Which page of the docs speaks of it."""
+        return "outbox.md" if self.kind == "state" else "errors.md"
+
+    @property
     def anchor(self) -> str:
-        """Where docs/errors.md speaks of it."""
-        # Outcomes and errors have names in common: Rejected gives `rejected`.
-        prefix = {"outcome": "outcome-", "answer": "answer-"}.get(self.kind, "")
-        return prefix + self.code.lower()
-
-
-def advice_on(code: str) -> Iterator[Advice]:
-    """All that is known of a code, in any letter case."""
-    return (advice for advice in ADVICE if advice.code.casefold() == code.strip().casefold())
+        """Where that page speaks of it."""
+        # Outcomes, states and errors have names in common: Rejected gives `rejected`.
+        prefix = f"{self.kind}-" if self.kind in ("outcome", "answer", "state") else ""
+        return prefix + self.code.lower().replace(" ", "-")
 
 
 ADVICE = (
@@ -407,5 +406,54 @@ ADVICE = (
         "answer",
         "The outbox is full, locked, broken or too slow; `Retry-After` says when to come back.",
         "Nothing at first: Segment tries again. Then look up OutboxFull and OutboxUnavailable.",
+    ),
+    Advice(
+        "waiting",
+        "state",
+        "It is to be sent: its turn has not come, or it is tried again later.",
+        "Nothing while a relay runs. `outbox retry` has it tried at once.",
+    ),
+    Advice(
+        "in flight",
+        "state",
+        "A relay has leased it, and sends it.",
+        "Nothing. If that relay dies, another takes it back once `lease` is over.",
+    ),
+    Advice(
+        "paused",
+        "state",
+        "It waits, since Kochava refuses the credentials of its app.",
+        "Mend `api_key` and `api_secret`, then restart the relay. If they are right: `outbox retry --state "
+        "paused`.",
+    ),
+    Advice(
+        "delivered",
+        "state",
+        "It was accepted. It is kept without its body for `dedup_window`, so that it is not sent again.",
+        "Nothing.",
+    ),
+    Advice(
+        "rejected",
+        "state",
+        "Kochava refused it.",
+        "`outbox list` has the reason. Mend the cause, then `outbox retry`, or `outbox discard`.",
+    ),
+    Advice(
+        "exhausted",
+        "state",
+        "All attempts failed, and none can have been counted.",
+        "`outbox retry`, which is safe, once Kochava is reached.",
+    ),
+    Advice(
+        "ambiguous",
+        "state",
+        "It may have been counted, and was not to be sent again.",
+        "Decide: after `outbox retry` it may be counted twice, after `outbox discard` not at all.",
+    ),
+    Advice(
+        "discarded",
+        "state",
+        "It was given up by hand, or because its user was forgotten.",
+        "Nothing. It stays counted; its body is gone.",
     ),
 )

@@ -165,7 +165,7 @@ NOT_DELIVERED = LogEvent(
     text="%(action)s %(message_id)s: %(outcome)s at attempt %(attempt)d "
     "(answer: %(status)s, %(elapsed).3f s)",
     others=("app",),
-    meaning="A delivery has failed for good; `outcome` says how, see [the errors](errors.md).",
+    meaning="A delivery has failed for good; `outcome` is the error: `kochava-segment why` explains it.",
 )
 APP_LEFT_ALONE = LogEvent(
     name="app_left_alone",

@@ -8,7 +8,10 @@ from click.testing import CliRunner
 from kochava_segment.advice import ADVICE
 from kochava_segment.cli import cli
 from kochava_segment.emulator.checks import RULES
+from kochava_segment.log_events import LOG_EVENTS
 from tests.messages import ios
+
+CODES = sorted({*(one.code for one in (*ADVICE, *RULES)), *(event.name for event in LOG_EVENTS)})
 
 
 def why(*codes):
@@ -29,12 +32,31 @@ def test_all_that_share_a_name_are_told():
     assert heads == ["no-ip (warning)", "no-ip (the emulator's advice)"]
 
 
-@pytest.mark.parametrize("code", sorted({one.code for one in (*ADVICE, *RULES)}))
-def test_every_code_is_known_in_any_letter_case(code):
-    for written in (code.lower(), code.upper()):
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_is_known_however_it_is_written(code):
+    for written in (code.lower(), code.upper(), code.replace("_", "-"), code.replace(" ", "_")):
         done = why(written)
         assert done.exit_code == 0
         assert f"\n{code} (" in f"\n{done.output}"
+
+
+def test_a_state_of_two_words_needs_no_quotes():
+    assert why("in", "flight").output == why("in flight").output
+    assert why("in", "flight").output.startswith("in flight (state)\n")
+
+
+def test_a_record_of_the_log_with_its_sentence_and_what_to_do():
+    assert why("outbox_has_room").output == (
+        "outbox_has_room (log record)\n"
+        "  WARNING: the outbox has room again\n"
+        "  After `outbox_full`.\n"
+        "  More: docs/observability.md#log-outbox_has_room\n"
+    )
+    assert "  WARNING: CLIENT gave a wrong token\n" in why("wrong_token").output
+
+
+def test_no_place_of_a_field_is_left_in_a_sentence():
+    assert "%" not in why(*(event.name for event in LOG_EVENTS)).output
 
 
 def test_several_at_once():
@@ -44,7 +66,7 @@ def test_several_at_once():
 
 def test_without_a_code_all_are_listed():
     output = why().output
-    assert all(one.code in output for one in (*ADVICE, *RULES))
+    assert all(code in output for code in CODES)
     assert max(map(len, output.splitlines())) <= 100
 
 
