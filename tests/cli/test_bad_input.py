@@ -7,10 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
 from kochava_segment.cli import cli
-from tests.cli.process import COMMAND, environment, run
+from tests.cli.process import COMMAND, environment, run, runner
 from tests.messages import ios
 
 APP = ("--app-guid", "koapp")
@@ -202,7 +201,7 @@ def test_a_missing_file_and_a_directory_are_wrong_usage(command, tmp_path):
         (tmp_path / "none.jsonl", "does not exist"),
         (tmp_path, "is a directory"),
     ):
-        result = CliRunner().invoke(cli, [command, *APP, str(name)])
+        result = runner().invoke(cli, [command, *APP, str(name)])
         assert result.exit_code == 2
         assert problem in result.stderr
 

@@ -13,10 +13,9 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from click.testing import CliRunner
 
 from kochava_segment.cli import cli
-from tests.cli.process import environment, run
+from tests.cli.process import environment, run, runner
 
 APP = ("--app-guid", "koapp")
 
@@ -69,8 +68,7 @@ def certificate(tmp_path_factory):
 def examined(*arguments, **variables):
     """What `doctor` says, in this process: what it looks at is outside of it."""
     cleared = dict.fromkeys(name for name in os.environ if name.startswith("KOCHAVA_SEGMENT_"))
-    runner = CliRunner(env={**cleared, **variables})
-    result = runner.invoke(cli, ["doctor", *map(str, arguments)])
+    result = runner(env={**cleared, **variables}).invoke(cli, ["doctor", *map(str, arguments)])
     assert result.stderr == ""
     return result.exit_code, result.stdout
 
@@ -206,7 +204,7 @@ def test_a_server_that_never_answers(monkeypatch):
     monkeypatch.setattr(sys.modules["kochava_segment.cli.doctor"], "_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        result = CliRunner().invoke(cli, ["doctor", *APP, "--endpoint", url])
+        result = runner().invoke(cli, ["doctor", *APP, "--endpoint", url])
     assert result.exit_code == 1
     assert "cannot be reached: no answer in 0.2 s" in result.output
 

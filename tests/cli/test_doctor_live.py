@@ -11,11 +11,10 @@ import threading
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from click.testing import CliRunner
 
 from kochava_segment.cli import cli
 from kochava_segment.emulator import Faults, KochavaEmulator
-from tests.cli.process import COMMAND, environment, run
+from tests.cli.process import COMMAND, environment, run, runner
 
 GUID = "kotest-app-guid"
 
@@ -30,7 +29,7 @@ def live(kochava, *arguments, guid=GUID, **variables):
     """Runs it as a script would, without a terminal; in this process, which is quicker."""
     cleared = dict.fromkeys(name for name in os.environ if name.startswith("KOCHAVA_SEGMENT_"))
     options = ("--app-guid", guid) if guid else ()
-    return CliRunner(env={**cleared, **variables}).invoke(
+    return runner(env={**cleared, **variables}).invoke(
         cli, ["doctor", "--live", "--endpoint", kochava.url, *options, *map(str, arguments)]
     )
 

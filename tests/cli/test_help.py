@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from kochava_segment.cli import cli
 from kochava_segment.options import Options
-from tests.cli.process import run
+from tests.cli.process import run, runner
 
 COMMANDS = (
     "demo",
@@ -129,7 +129,7 @@ def test_the_version_is_the_packages():
     ],
 )
 def test_wrong_usage_is_explained_in_the_words_of_the_command_line(arguments, said):
-    result = CliRunner().invoke(cli, arguments, prog_name="kochava-segment")
+    result = runner().invoke(cli, arguments, prog_name="kochava-segment")
     assert result.exit_code == 2
     assert said in " ".join(result.stderr.split())
     assert result.stdout == ""

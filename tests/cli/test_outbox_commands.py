@@ -12,7 +12,6 @@ from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner
 
 from kochava_segment import KochavaDestination
 from kochava_segment.cli import cli
@@ -20,7 +19,7 @@ from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, outbox_status
 from kochava_segment.emulator import Faults, KochavaEmulator
 from kochava_segment.plural import counted
-from tests.cli.process import COMMAND, environment, run, start
+from tests.cli.process import COMMAND, environment, run, runner, start
 from tests.delivery.outboxes import answered, lease, put, register, settle
 from tests.messages import IDFA, MISSING, ios
 
@@ -76,7 +75,7 @@ def _states(path):
 def _outbox(command, path, *arguments, stdin=""):
     """Run a command in this process, since it starts no threads and takes no signals."""
     arguments = ["outbox", command, "--outbox", str(path), *map(str, arguments)]
-    done = CliRunner().invoke(cli, arguments, input=stdin, env={"COLUMNS": "150"})
+    done = runner().invoke(cli, arguments, input=stdin, env={"COLUMNS": "150"})
     return SimpleNamespace(returncode=done.exit_code, stdout=done.stdout, stderr=done.stderr)
 
 
@@ -357,7 +356,7 @@ def test_forget_says_what_is_gone_and_what_is_not(path, kochava):
 def test_forget_in_a_file_that_is_no_outbox(tmp_path):
     other = tmp_path / "file"
     other.write_text("x" * 5000)
-    done = CliRunner().invoke(cli, ["forget", "u-1", "--app-guid", "koapp", "--outbox", str(other)])
+    done = runner().invoke(cli, ["forget", "u-1", "--app-guid", "koapp", "--outbox", str(other)])
     assert done.exit_code == 1
     assert "is no outbox" in done.stderr
 

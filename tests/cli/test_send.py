@@ -10,7 +10,6 @@ import subprocess
 import time
 
 import pytest
-from click.testing import CliRunner
 
 from kochava_segment.cli import cli
 from kochava_segment.cli import report as report_module
@@ -18,7 +17,7 @@ from kochava_segment.cli.messages import Entry
 from kochava_segment.cli.report import Report
 from kochava_segment.emulator import Faults
 from kochava_segment.outcome import Outcome, OutcomeKind
-from tests.cli.process import COMMAND, environment, run, start
+from tests.cli.process import COMMAND, environment, run, runner, start
 from tests.messages import ios
 
 APP = ("--app-guid", "koapp")
@@ -101,7 +100,7 @@ def test_wrong_usage_is_exit_code_2_and_sends_nothing(
     file.write_text(jsonl(ios()))
     arguments = [word.format(directory=tmp_path, file=file) for word in arguments]
     options = ("--endpoint", kochava_emulator.url, *arguments)
-    result = CliRunner().invoke(cli, ["send", *APP, *options])
+    result = runner().invoke(cli, ["send", *APP, *options])
     assert result.exit_code == 2
     assert problem in result.stderr
     assert not kochava_emulator.requests

@@ -8,11 +8,10 @@ import subprocess
 import time
 
 import pytest
-from click.testing import CliRunner
 
 from kochava_segment.cli import cli
 from kochava_segment.emulator import KochavaEmulator
-from tests.cli.process import run
+from tests.cli.process import run, runner
 from tests.messages import ios
 from tests.server.asgi import BEARER, JSON, SECRET, TOKEN, encoded
 from tests.server.process import IMPATIENT, Senders, read_answers, request_bytes, serving
@@ -71,7 +70,7 @@ def test_it_says_where_it_listens_and_answers_there(patient):
 )
 def test_what_cannot_be_served_is_a_usage_error(tmp_path, arguments, sentence):
     own = ("serve", "--outbox", str(tmp_path / "o.sqlite3"), "--app-guid", "k")
-    result = CliRunner().invoke(cli, [*own, *arguments])
+    result = runner().invoke(cli, [*own, *arguments])
     assert (result.exit_code, result.stdout) == (2, "")
     assert sentence in " ".join(result.stderr.split())
     assert "with space" not in result.stderr
@@ -81,7 +80,7 @@ def test_what_cannot_be_served_is_a_usage_error(tmp_path, arguments, sentence):
 def test_a_variable_that_was_not_filled_in_is_a_usage_error(tmp_path, name):
     variable = f"KOCHAVA_SEGMENT_{name}"
     own = ["serve", "--outbox", str(tmp_path / "o.sqlite3"), "--app-guid", "k"]
-    result = CliRunner(env={variable: ""}).invoke(cli, own)
+    result = runner(env={variable: ""}).invoke(cli, own)
     assert (result.exit_code, result.stdout) == (2, "")
     option = f"--{name.lower().replace('_', '-')}"
     sentence = f"{option} is empty: fill the variable in, or unset it (from {variable})"
