@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ pytestmark = [
 ]
 
 _TIMEOUT = 20  # seconds until a process counts as hanging
-_GUNICORN = ("--preload", "--workers=2", "--bind=127.0.0.1:0", "--no-control-socket")
+_GUNICORN = ("--preload", "--workers=2", "--bind=127.0.0.1:0")
 
 
 @pytest.fixture
@@ -208,9 +209,12 @@ def _listening_at(errors):
 
 
 def test_gunicorn_with_preload(kochava, path):
-    pytest.importorskip("gunicorn")
+    config = pytest.importorskip("gunicorn.config")
+    options = [*_GUNICORN]
+    if "control_socket_disable" in config.make_settings():  # newer ones have it
+        options.append("--no-control-socket")
     server = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", *_GUNICORN, "tests.faults.web_app:app"],
+        [sys.executable, "-m", "gunicorn", *options, "tests.faults.web_app:app"],
         cwd=ROOT,
         env=environment(
             KOCHAVA_SEGMENT_OUTBOX=str(path),
@@ -224,7 +228,11 @@ def test_gunicorn_with_preload(kochava, path):
     try:
         address = urlsplit(_listening_at(server.stderr)).netloc
         answered_by = set()
-        for number in range(1, 61):
+        deadline = time.monotonic() + _TIMEOUT
+        number = 0
+        # A worker that has answered is up; gunicorn forgets to stop one that is still starting.
+        while number < 60 or (len(answered_by) < 2 and time.monotonic() < deadline):
+            number += 1
             connection = HTTPConnection(address, timeout=_TIMEOUT)
             connection.request("POST", f"/{number}")
             answered_by.add(connection.getresponse().read())
@@ -232,12 +240,12 @@ def test_gunicorn_with_preload(kochava, path):
     finally:
         server.terminate()
         _, errors = server.communicate(timeout=_TIMEOUT)
-    assert answered_by
+    assert len(answered_by) == 2
     assert server.returncode == 0, errors
     assert "Traceback" not in errors
     drained(path, kochava.url)
     # 0 is what the master enqueued before it forked.
-    _assert_each_arrived_once(kochava, range(61))
+    _assert_each_arrived_once(kochava, range(number + 1))
 
 
 @pytest.mark.slow
