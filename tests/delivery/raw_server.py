@@ -54,6 +54,12 @@ def read_request(connection: socket.socket) -> Received | None:
     return Received(line, headers, body)
 
 
+def say_nothing(connection: socket.socket) -> None:
+    """Read on, and answer nothing, until the connection is closed by one side or the other."""
+    while connection.recv(65_536):
+        pass
+
+
 class RawServer:
     """Gives each connection to `serve`, in a thread of its own.
 

@@ -186,7 +186,7 @@ def test_within_bounds_everything(kochava_emulator):
     began = time.monotonic()
     with pytest.raises((RetriesExhausted, AmbiguousDelivery)):
         asyncio.run(main())
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 3  # what a trickle takes at its own pace
 
 
 # Ending early.

