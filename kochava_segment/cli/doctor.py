@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 import click
 import requests
 import urllib3
-from attrs import frozen
 
+from kochava_segment.cli import service_checks
+from kochava_segment.cli.finding import Finding
 from kochava_segment.cli.live_check import PLATFORMS, LiveCheck
 from kochava_segment.cli.options import SectionedCommand, destination_options
 from kochava_segment.destination import KochavaDestination
@@ -30,21 +31,6 @@ from kochava_segment.options import Options
 _TIMEOUT = 5.0
 _SKEW_ALLOWED = 60.0  # seconds
 _SECRET_IN_TOML = re.compile(r"^[ \t]*(api_key|api_secret|account_key)[ \t]*=", re.MULTILINE)
-
-
-@frozen
-class Finding:
-    """What was found out, and what to do about it.
-
-    Attributes:
-        mark: `ok`, `note` or `fail`.
-        what: What was looked at, and what it was.
-        advice: What to do, where something is to be done.
-    """
-
-    mark: str
-    what: str
-    advice: str = ""
 
 
 def _ip(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
@@ -87,7 +73,10 @@ def _ip(context: click.Context, parameter: click.Parameter, text: str | None) ->
 )
 @destination_options
 def doctor(load: Callable[..., KochavaDestination], *, live: bool, **wanted: Any) -> None:
-    """Check the configuration and the way to Kochava. No event is sent, but for --live.
+    """Check the configuration, the outbox, the receiver's secrets and the way to Kochava.
+
+    No event is sent, but for --live; the outbox is neither made nor drained. Of `serve`'s own options it
+    sees those that are in the environment.
 
     Each line begins with ok, note or fail; below it stands what to do.
 
@@ -128,6 +117,8 @@ def _findings(load: Callable[..., KochavaDestination]) -> Iterator[Finding]:
     yield from _app_guids(options)
     yield from _credentials(options)
     yield from _config_file(click.get_current_context().params.get("config"))
+    yield from service_checks.outbox(options.outbox)
+    yield from service_checks.receiver_secrets(os.environ)
     yield from _urllib3()
     yield from _endpoint(options.endpoint)
 

@@ -30,7 +30,6 @@ from kochava_segment.options import ENVIRONMENT_PREFIX
 _NEEDS = ("starlette", "uvicorn", "httptools", "jinja2", "prometheus_client")
 _SEGMENT = "https://api.segment.io"
 _DEFAULT_PORT = 8080
-_SHORTEST = 16  # characters of a secret that nobody guesses
 
 _HELP = """Receive messages from Segment over HTTP and send them to Kochava.
 
@@ -66,7 +65,8 @@ def _own(name: str, description: str, **settings: Any) -> Callable[..., Any]:
     )
 
 
-def _secret(name: str, description: str, kind: Kind = SECRET) -> Callable[..., Any]:
+def _secret(name: str, description: str) -> Callable[..., Any]:
+    kind = SECRETS.get(name.replace("-", "_"), SECRET)
     return _own(
         name, description, cls=click.Option, metavar="TEXT", callback=partial(_checked, kind)
     )
@@ -80,6 +80,17 @@ def _in_a_path(value: object) -> str:
 
 
 _PATH = Kind(_in_a_path, str.strip, "TEXT")
+
+SECRETS = {
+    "webhook_secret": SECRET,
+    "bearer_token": SECRET,
+    "postback_secret": _PATH,
+    "console_token": SECRET,
+}
+"""What lets somebody in, by the name of the option; each of the first two alone keeps strangers out."""
+
+SHORTEST = 16
+"""Characters of a secret that nobody guesses."""
 
 
 class _Port(click.IntRange):
@@ -105,7 +116,7 @@ class _Port(click.IntRange):
 )
 @_secret("webhook-secret", "The shared secret of Segment's Webhooks destination.")
 @_secret("bearer-token", "A token that senders may give in place of a signature; arrays need it.")
-@_secret("postback-secret", "The secret in the URL of Kochava's install postback.", _PATH)
+@_secret("postback-secret", "The secret in the URL of Kochava's install postback.")
 @_secret("segment-write-key", "The write key of the source that install attributions go to.")
 @_own(
     "segment-host",
@@ -199,11 +210,11 @@ def _warn_of_secrets(settings: Mapping[str, Any]) -> None:
         NO_SECRET.log()
     short = [
         f"--{name.replace('_', '-')}"
-        for name in ("webhook_secret", "bearer_token", "postback_secret", "console_token")
-        if settings[name] is not None and len(settings[name]) < _SHORTEST
+        for name in SECRETS
+        if settings[name] is not None and len(settings[name]) < SHORTEST
     ]
     if short:
-        SHORT_SECRETS.log(options=", ".join(short), count=_SHORTEST)
+        SHORT_SECRETS.log(options=", ".join(short), count=SHORTEST)
 
 
 class _Modules:

@@ -99,7 +99,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(status, answer)
 
-    do_GET = do_HEAD = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815
+    def do_HEAD(self) -> None:  # http.server's name
+        if self.path == "/":  # somebody looks whether it is there, as `doctor` does
+            self._answer(200, b"")
+        else:
+            self.do_POST()
+
+    do_GET = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815
 
     def send_error(
         self, code: int, _message: str | None = None, _explain: str | None = None

@@ -79,7 +79,7 @@ def examined_as_process(*arguments, **variables):
     return result.returncode, result.stdout
 
 
-def test_nothing_is_wrong():
+def test_nothing_is_wrong(tmp_path):
     with served() as port:
         code, out = examined(
             *APP,
@@ -89,9 +89,12 @@ def test_nothing_is_wrong():
             "KEY",
             "--api-secret",
             "hush",
+            "--outbox",
+            tmp_path / "kochava.sqlite3",
+            KOCHAVA_SEGMENT_WEBHOOK_SECRET="w" * 16,
         )
     assert code == 0
-    assert [line[:5].strip() for line in out.splitlines()] == ["ok"] * 7
+    assert [line[:5].strip() for line in out.splitlines()] == ["ok"] * 9
     assert "requests are signed" in out
     assert "this machine's clock agrees with the endpoint's" in out
     assert "KEY" not in out
