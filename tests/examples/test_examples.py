@@ -91,7 +91,7 @@ def test_the_backend_knows_what_to_send_again(environment, caplog, faults, settl
 def _flask():
     module = fresh("flask_app")
     server = make_server("127.0.0.1", 0, module.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))  # looks for its end
     thread.start()
     yield server.port
     server.shutdown()
@@ -153,7 +153,7 @@ def test_an_application_says_whether_to_send_again(environment, post, message, f
 
 def test_the_tested_mapping_passes_its_tests():
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", str(EXAMPLES / "test_my_mapping.py")],
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", str(EXAMPLES / "test_my_mapping.py")],
         capture_output=True,
         text=True,
         timeout=60,
