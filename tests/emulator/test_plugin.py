@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+# Hypothesis takes longer to load than all the rest.
+_PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:hypothesispytest")
 _TESTS = """
 import pytest
 import requests
@@ -34,7 +36,7 @@ def test_bad(kochava_emulator):
 def test_the_fixture_is_there_without_any_setup(tmp_path):
     (tmp_path / "test_example.py").write_text(_TESTS)
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        [*_PYTEST, "-p", "no:cacheprovider", str(tmp_path)],
         capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert "2 passed" in result.stdout
@@ -45,7 +47,7 @@ def test_the_fixture_is_there_without_any_setup(tmp_path):
 
 def test_the_fixture_is_listed_with_what_it_is(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "--fixtures", "-q", str(tmp_path)],
+        [*_PYTEST, "--fixtures", str(tmp_path)],
         capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert "kochava_emulator" in result.stdout
