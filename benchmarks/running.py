@@ -24,6 +24,7 @@ _FOR_EACH = 8  # since the end, when fewer are under way, is not the whole
 _OVERTIME = 1.5  # times its budget, in which a case may finish a round on a busy machine
 _NO_TIME = "there was no time for it"
 _PATIENCE = 60.0  # seconds beyond what a turn should take
+_FAREWELL = 5.0  # seconds that a process has to end by itself
 
 
 @frozen(kw_only=True)
@@ -89,7 +90,7 @@ class Process:
         except OSError:
             pass
         else:
-            self._process.join(5)
+            self._process.join(_FAREWELL)
         if self._process.is_alive():
             if hasattr(os, "killpg"):
                 os.killpg(self._process.pid, signal.SIGKILL)  # with what it has started

@@ -15,7 +15,7 @@ import pytest
 import requests
 from attrs import evolve
 
-from benchmarks import cases, goals, page, sink
+from benchmarks import cases, goals, page, running, sink
 from benchmarks.case import Case, Contender, Setting
 from benchmarks.cases import all_cases
 from benchmarks.events import mapped, stream
@@ -126,7 +126,8 @@ def test_a_contender_that_fails_does_not_hold_up_the_others():
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it looks at processes in /proc")
-def test_a_contender_that_takes_too_long_is_ended_with_what_it_has_started(tmp_path):
+def test_a_contender_that_takes_too_long_is_ended_with_what_it_has_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "_FAREWELL", 0.2)
     note = tmp_path / "pid"
     program = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     slow = evolve(PASS, arguments={"arguments": ["-c", program]})
@@ -236,6 +237,7 @@ def test_a_case_can_be_measured_alone(tmp_path):
         assert of["rates"][0] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="it is stopped by a signal")
 def test_a_run_that_is_killed_leaves_what_it_has(tmp_path):
     file = tmp_path / "results.json"
