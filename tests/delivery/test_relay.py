@@ -149,11 +149,13 @@ def test_a_failing_device_keeps_its_order_and_holds_up_no_other(box, relays):
     assert (entry.state, entry.attempts, entry.status) == ("delivered", 4, 200)
 
 
-@pytest.mark.parametrize(("workers", "least", "most"), [(3, 3, 3), (None, 8, 256)])
+@pytest.mark.parametrize(
+    ("workers", "messages", "least", "most"), [(3, 60, 3, 3), (None, 400, 8, 256)]
+)
 def test_as_many_are_posted_at_once_as_were_asked_for_or_as_pay_off(
-    box, relays, workers, least, most
+    box, relays, workers, messages, least, most
 ):
-    for number in range(400):
+    for number in range(messages):
         put(box, f"m-{number}", device=f"d{number}")
     active, counts = set(), []
 
