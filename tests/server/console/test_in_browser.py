@@ -14,6 +14,8 @@ from tests.server.console.running_console import TOKEN, running_console
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
 WITHIN = 10.0  # seconds
 PURCHASE = ios(event="Order Completed", properties={"revenue": "9.99", "network": "x"})
+# What the driver says of an element whose page was just replaced; the second while it is looked at.
+JUST_REPLACED = ("stale element", "does not belong to the document")
 
 
 class Person:
@@ -51,15 +53,16 @@ class Person:
         self.until(lambda: text in self.find("body").text, text)
 
     def until(self, condition, what="what was looked for"):
-        from selenium.common.exceptions import StaleElementReferenceException
+        from selenium.common.exceptions import WebDriverException
 
         deadline = time.monotonic() + WITHIN
         while time.monotonic() < deadline:
             try:
                 if found := condition():
                     return found
-            except StaleElementReferenceException:  # the page was just replaced
-                pass
+            except WebDriverException as error:
+                if not any(said in str(error.msg) for said in JUST_REPLACED):
+                    raise
             time.sleep(0.02)
         raise AssertionError(f"{what} is not there: {self.browser.current_url}")
 
