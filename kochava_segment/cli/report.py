@@ -81,7 +81,8 @@ class Report:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._is_live:  # old versions of rich end what is hidden with an empty line
+            self._progress.stop()
 
     @property
     def all_good(self) -> bool:

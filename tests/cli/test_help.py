@@ -113,8 +113,8 @@ def test_the_version_is_the_packages():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("sned",), "Did you mean 'send'?"),
-        (("map", "--app-gid", "x"), "Did you mean"),
+        (("sned",), "No such command 'sned'"),  # new versions of click also say what it could be
+        (("map", "--app-gid", "x"), "--app-guid"),
         (("map", "--screens", "maybe"), "--screens must be one of off, view, named"),
         (("send", "--api-key", "x"), "--api-secret is missing: api_key and api_secret go together"),
         (("map", "--endpoint", "http://example.com"), "plain http is for loopback addresses only"),
