@@ -93,6 +93,7 @@ def test_a_stop_of_its_own_ends_a_delivery_alone():
 
 # The end of the process.
 
+_AT_EXIT = 12  # seconds: less than an exit waits for at most, and enough for a busy machine
 SCRIPT = """
 import sys, threading, time
 from kochava_segment import *
@@ -144,7 +145,7 @@ def exit_of(under_way, last):
 def test_a_process_that_exits_does_not_wait_for_retries(last, code):
     returned, seconds, _, errors = exit_of("pass", last)
     assert (returned, errors) == (code, "")
-    assert seconds < 5
+    assert seconds < _AT_EXIT
 
 
 def test_a_process_that_exits_lets_attempts_under_way_end_and_begins_no_other():
@@ -152,7 +153,7 @@ def test_a_process_that_exits_lets_attempts_under_way_end_and_begins_no_other():
     assert (returned, errors) == (0, "")
     assert lines.count("began") == lines.count("ended")
     assert 3 <= lines.count("began") <= 4
-    assert 1 <= seconds < 5
+    assert 1 <= seconds < _AT_EXIT
 
 
 def test_a_process_that_dies_of_an_error_in_the_loop_says_so_at_once():
@@ -164,13 +165,13 @@ def test_a_process_that_dies_of_an_error_in_the_loop_says_so_at_once():
     assert returned == 1
     assert errors.count("Traceback") == 1
     assert "ValueError: mine" in errors
-    assert seconds < 5
+    assert seconds < _AT_EXIT
 
 
 def test_a_transport_that_hangs_holds_up_the_exit_no_longer_than_is_said():
     returned, seconds, _, errors = exit_of("time.sleep(100)", "in_order._AT_EXIT = 0.5")
     assert (returned, errors) == (0, "")
-    assert seconds < 5
+    assert seconds < _AT_EXIT
 
 
 # Forks.
