@@ -25,6 +25,7 @@
 
 #define MOST_CONNECTIONS 65536
 #define CHUNK 65536
+#define PATIENCE 1000000 /* ns for which it stays awake: to be woken costs who sends a request */
 
 typedef struct {
     char *received;
@@ -248,8 +249,10 @@ int main(int count, char **arguments) {
     printf("%d\n", ntohs(address.sin_port));
     fflush(stdout);
     struct epoll_event events[256];
+    int64_t busy_until = 0;
     for (;;) {
-        int ready = epoll_wait(epoll, events, 256, -1);
+        int ready = epoll_wait(epoll, events, 256, now() < busy_until ? 0 : -1);
+        if (ready) busy_until = now() + PATIENCE;
         for (int i = 0; i < ready; i++) {
             int number = events[i].data.fd;
             if (number == STDIN_FILENO)

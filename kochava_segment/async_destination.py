@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from typing_extensions import Self, Unpack
 
-from kochava_segment.base_destination import BaseDestination, Prepared, deadline_in, ordering_key
+from kochava_segment.base_destination import (
+    BaseDestination,
+    Prepared,
+    deadline_in,
+    ordering_key,
+    outcome_of,
+)
 from kochava_segment.delivery.async_delivery import AsyncDelivery
 from kochava_segment.delivery.async_in_order import run_in_order
 from kochava_segment.delivery.async_transport import AsyncTransport, make_async_transport
-from kochava_segment.delivery.concurrency import Concurrency, make_concurrency
+from kochava_segment.delivery.concurrency import make_concurrency
 from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.errors import ConfigurationError, KochavaSegmentError, Problem
 from kochava_segment.options import AsyncOptionKeywords, Options
@@ -123,9 +128,14 @@ class AsyncKochavaDestination(BaseDestination):
         deadline = deadline_in(within)
         wanted = make_concurrency(concurrency)
         stopped = self._delivery.new_stop()
+        steps_of = partial(self._delivery.steps_of, deadline=deadline)
+
+        def work(prepared: Prepared) -> Awaitable[Outcome]:
+            return self._delivery.drive(outcome_of(prepared, steps_of), stopped, wanted)
+
         return run_in_order(
             self._prepared(messages),
-            partial(self._finish, stopped, deadline, wanted),
+            work,
             key=ordering_key,
             concurrency=wanted,
             on_close=stopped.set,
@@ -145,22 +155,6 @@ class AsyncKochavaDestination(BaseDestination):
         async for item in messages:
             yield self._prepare(index, item)
             index += 1
-
-    async def _finish(
-        self,
-        stopped: asyncio.Event,
-        deadline: float,
-        concurrency: Concurrency,
-        prepared: Prepared,
-    ) -> Outcome:
-        index, item = prepared
-        if isinstance(item, Outcome):
-            return item
-        try:
-            receipt = await self._delivery.deliver(item, stopped, deadline, concurrency)
-        except KochavaSegmentError as error:
-            return Outcome.of_error(index, error, item)
-        return Outcome.of_receipt(index, receipt)
 
     async def close(self) -> None:
         """Release the connections. Deliveries under way end with what is known of them so far."""

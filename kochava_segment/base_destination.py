@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from attrs import evolve
 from typing_extensions import Self, Unpack
 
 from kochava_segment.delivery.signing import Credentials, auth_headers
+from kochava_segment.delivery.steps import Steps
 from kochava_segment.errors import InvalidEventPayload, KochavaSegmentError, Problem
 from kochava_segment.mapping import apple_search_ads, install_attribution, mapper
 from kochava_segment.options import OptionKeywords, Options
-from kochava_segment.outcome import Outcome
+from kochava_segment.outcome import Outcome, Receipt
 from kochava_segment.request import KochavaRequest
 
 if TYPE_CHECKING:
@@ -249,6 +250,20 @@ class BaseDestination:
 
 
 Prepared = tuple[int, KochavaRequest | Outcome]
+
+
+def outcome_of(
+    prepared: Prepared, steps_of: Callable[[KochavaRequest], Steps[Receipt]]
+) -> Steps[Outcome]:
+    """The steps of a prepared message, which come to its Outcome."""
+    index, item = prepared
+    if isinstance(item, Outcome):
+        return item
+    try:
+        receipt = yield from steps_of(item)
+    except KochavaSegmentError as error:
+        return Outcome.of_error(index, error, item)
+    return Outcome.of_receipt(index, receipt)
 
 
 def deadline_in(within: float | None) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,13 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve
 from typing_extensions import Self
 
-from kochava_segment.base_destination import BaseDestination, Prepared, deadline_in, ordering_key
-from kochava_segment.delivery.concurrency import Concurrency, make_concurrency
+from kochava_segment.base_destination import (
+    BaseDestination,
+    deadline_in,
+    ordering_key,
+    outcome_of,
+)
+from kochava_segment.delivery.concurrency import make_concurrency
 from kochava_segment.delivery.delivery import Delivery
 from kochava_segment.delivery.in_order import run_in_order
 from kochava_segment.delivery.make_transport import make_transport
@@ -139,29 +143,16 @@ class KochavaDestination(BaseDestination):
         wanted = make_concurrency(concurrency)
         prepared = (self._prepare(index, item) for index, item in enumerate(messages))
         stopped = self._delivery.new_stop()
+        steps_of = partial(self._delivery.steps_of, deadline=deadline)
         return run_in_order(
             prepared,
-            partial(self._finish, stopped, deadline, wanted),
+            partial(
+                self._delivery.workers, partial(outcome_of, steps_of=steps_of), stopped, wanted
+            ),
             key=ordering_key,
             concurrency=wanted,
             on_close=stopped.set,
         )
-
-    def _finish(
-        self,
-        stopped: threading.Event,
-        deadline: float,
-        concurrency: Concurrency,
-        prepared: Prepared,
-    ) -> Outcome:
-        index, item = prepared
-        if isinstance(item, Outcome):
-            return item
-        try:
-            receipt = self._delivery.deliver(item, stopped, deadline, concurrency)
-        except KochavaSegmentError as error:
-            return Outcome.of_error(index, error, item)
-        return Outcome.of_receipt(index, receipt)
 
     # With an outbox.
 

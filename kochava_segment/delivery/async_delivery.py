@@ -6,18 +6,22 @@ import asyncio
 import math
 import time
 from collections.abc import Sequence
+from typing import TypeVar
 from weakref import WeakSet
 
-from kochava_segment.delivery.answer import Verdict
 from kochava_segment.delivery.async_transport import AsyncTransport, PunctualAsyncTransport
 from kochava_segment.delivery.attempt import Attempt, failed, judge
-from kochava_segment.delivery.concurrency import Concurrency
+from kochava_segment.delivery.concurrency import Concurrency, PinnedConcurrency
+from kochava_segment.delivery.driving import learn
 from kochava_segment.delivery.instrumentation import DeliveryHook
 from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.delivery.retry import RetryPolicy
-from kochava_segment.delivery.steps import DeliverySteps, Wait
+from kochava_segment.delivery.steps import DeliverySteps, Steps, Wait
 from kochava_segment.outcome import Receipt
 from kochava_segment.request import KochavaRequest
+
+_Result = TypeVar("_Result")
+_LEARNS_NOTHING = PinnedConcurrency(1)
 
 
 class AsyncDelivery:
@@ -61,42 +65,51 @@ class AsyncDelivery:
         for stop in tuple(self._stops):
             stop.set()
 
-    async def deliver(
-        self,
-        request: KochavaRequest,
-        stopped: asyncio.Event | None = None,
-        deadline: float = math.inf,
-        concurrency: Concurrency | None = None,
-    ) -> Receipt:
+    async def deliver(self, request: KochavaRequest, deadline: float = math.inf) -> Receipt:
         """Deliver a request.
 
         Args:
             request: What is delivered.
-            stopped: Ends its waits, and prevents further attempts, once it is set; made by
-                `new_stop()`. By default, only `stop()` does that.
             deadline: When all must be over, as `time.monotonic()` counts.
-            concurrency: Learns from its attempts.
 
         Raises:
             DeliveryError: as `AsyncKochavaDestination.send` says.
         """
-        stopped = self._stopped if stopped is None else stopped
-        steps = self._steps.of(request, deadline)
+        return await self.drive(self.steps_of(request, deadline), self._stopped)
+
+    def steps_of(self, request: KochavaRequest, deadline: float = math.inf) -> Steps[Receipt]:
+        """The steps of a request; they raise what `deliver` does."""
+        return self._steps.of(request, deadline)
+
+    async def drive(
+        self,
+        steps: Steps[_Result],
+        stopped: asyncio.Event,
+        concurrency: Concurrency = _LEARNS_NOTHING,
+    ) -> _Result:
+        """Do one step after the other.
+
+        Args:
+            steps: The steps.
+            stopped: Ends their waits, and prevents further attempts, once it is set; made by
+                `new_stop()`.
+            concurrency: Learns from their attempts.
+
+        Returns:
+            What they come to. What they raise is raised.
+        """
         try:
             step = next(steps)
             while True:
                 if isinstance(step, Wait):
                     step = steps.send(await _pause(stopped, step.seconds))
                 else:
-                    attempt = await self._attempt(request, step.seconds)
-                    if concurrency is not None:
-                        concurrency.observe(
-                            attempt.elapsed, refused=attempt.verdict is Verdict.RETRY
-                        )
+                    attempt = await self._attempt(step.request, step.seconds)
+                    learn(concurrency, attempt)
                     step = steps.send(attempt)
         except StopIteration as settled:
-            receipt: Receipt = settled.value
-            return receipt
+            result: _Result = settled.value
+            return result
         finally:
             steps.close()  # it may have been cancelled
 

@@ -1,23 +1,29 @@
-"""Delivers requests in the caller's thread: does what the steps say, and tells them what came of it."""
+"""Delivers requests: one in the caller's thread, or many side by side."""
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from kochava_segment.delivery.after_fork import renew_after_fork
-from kochava_segment.delivery.answer import Verdict
-from kochava_segment.delivery.attempt import make_attempt
-from kochava_segment.delivery.concurrency import Concurrency
+from kochava_segment.delivery.attempt import KOCHAVA
+from kochava_segment.delivery.concurrency import Concurrency, PinnedConcurrency
+from kochava_segment.delivery.driving import Stop, drive
 from kochava_segment.delivery.instrumentation import DeliveryHook
+from kochava_segment.delivery.make_workers import make_workers
 from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.delivery.retry import RetryPolicy
-from kochava_segment.delivery.steps import DeliverySteps, Wait
+from kochava_segment.delivery.steps import DeliverySteps, Steps
 from kochava_segment.delivery.transport import Transport
+from kochava_segment.delivery.workers import Done, Workers
 from kochava_segment.outcome import Receipt
 from kochava_segment.request import KochavaRequest
+
+_Job = TypeVar("_Job")
+_LEARNS_NOTHING = PinnedConcurrency(1)
 
 
 class Delivery:
@@ -48,15 +54,15 @@ class Delivery:
         """Forget what the parent's threads may hold, or wait for."""
         # A signal handler may call stop() in a thread that is just here, hence the RLock.
         self._lock = threading.RLock()
-        self._stops: WeakSet[threading.Event] = WeakSet()
+        self._stops: WeakSet[Stop] = WeakSet()
         self._stopped = self.new_stop()
 
-    def new_stop(self) -> threading.Event:
+    def new_stop(self) -> Stop:
         """What ends the waits of those deliveries that are given it, when it is set.
 
         `stop()` sets it as well.
         """
-        stop = threading.Event()
+        stop = Stop()
         with self._lock:
             self._stops.add(stop)
             if self._is_stopped:
@@ -70,40 +76,43 @@ class Delivery:
             for stop in tuple(self._stops):
                 stop.set()
 
-    def deliver(
-        self,
-        request: KochavaRequest,
-        stopped: threading.Event | None = None,
-        deadline: float = math.inf,
-        concurrency: Concurrency | None = None,
-    ) -> Receipt:
+    def deliver(self, request: KochavaRequest, deadline: float = math.inf) -> Receipt:
         """Deliver a request.
 
         Args:
             request: What is delivered.
-            stopped: Ends its waits, and prevents further attempts, once it is set; made by
-                `new_stop()`. By default, only `stop()` does that.
             deadline: When all must be over, as `time.monotonic()` counts.
-            concurrency: Learns from its attempts.
 
         Raises:
             DeliveryError: as `KochavaDestination.send` says.
         """
-        stopped = self._stopped if stopped is None else stopped
-        steps = self._steps.of(request, deadline)
-        try:
-            step = next(steps)
-            while True:
-                if isinstance(step, Wait):
-                    closed = stopped.is_set() or (step.seconds > 0 and stopped.wait(step.seconds))
-                    step = steps.send(closed)
-                else:
-                    attempt = make_attempt(self._transport, request, step.seconds)
-                    if concurrency is not None:
-                        concurrency.observe(
-                            attempt.elapsed, refused=attempt.verdict is Verdict.RETRY
-                        )
-                    step = steps.send(attempt)
-        except StopIteration as settled:
-            receipt: Receipt = settled.value
-            return receipt
+        steps = self.steps_of(request, deadline)
+        return drive(steps, self._transport, self._stopped, _LEARNS_NOTHING, KOCHAVA)
+
+    def steps_of(self, request: KochavaRequest, deadline: float = math.inf) -> Steps[Receipt]:
+        """The steps of a request; they raise what `deliver` does."""
+        return self._steps.of(request, deadline)
+
+    def workers(
+        self,
+        steps_of: Callable[[_Job], Steps[Any]],
+        stopped: Stop,
+        concurrency: Concurrency,
+        done: Done[_Job],
+    ) -> Workers[_Job]:
+        """Those who do the steps of many jobs.
+
+        Args:
+            steps_of: Gives the steps of a job.
+            stopped: Ends the waits of all, and prevents further attempts, once it is set; made by
+                `new_stop()`.
+            concurrency: How many jobs are under way at once.
+            done: Told of each job that is over.
+        """
+        return make_workers(
+            steps_of,
+            done,
+            transport=self._transport,
+            stopped=stopped,
+            concurrency=concurrency,
+        )

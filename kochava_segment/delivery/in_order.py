@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.delivery.concurrency import Concurrency
+from kochava_segment.delivery.workers import MakeWorkers
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -27,7 +28,7 @@ _AT_EXIT = 15.0  # seconds in which an exiting interpreter lets work under way e
 
 def run_in_order(
     items: Iterable[_Item],
-    work: Callable[[_Item], _Result],
+    make_workers: MakeWorkers[_Item],
     *,
     key: Callable[[_Item], Hashable | None],
     concurrency: Concurrency,
@@ -48,20 +49,20 @@ def run_in_order(
 
     Args:
         items: The input; it may be endless. If it raises, that is raised after all results.
-        work: Works on one item. If it raises, that is raised after all results.
+        make_workers: Makes those who work on them. What they raise is raised after all results.
         key: Items of one key are worked on in their order, never two at once; None sets no order.
         concurrency: How many items are worked on at once. It may change its mind.
         on_close: Called when the run ends, before items under way are waited for: hurries them.
     """
-    run = _Run(iter(items), work, key, concurrency, on_close)
+    run: _Run[_Item, Any] = _Run(iter(items), make_workers, key, concurrency, on_close)
     try:
         while True:
             yield from run.finished()
             if run.has_room():
                 run.start_next()
-                run.start_thread()
+                run.start_workers()
             elif run.outstanding:
-                run.start_thread()  # the limit may have grown since the last item was taken
+                run.start_workers()  # the limit may have grown since the last item was taken
                 run.wait()
             else:
                 break
@@ -77,23 +78,21 @@ class _Run(Generic[_Item, _Result]):
     def __init__(
         self,
         source: Iterator[_Item],
-        work: Callable[[_Item], _Result],
+        make_workers: MakeWorkers[_Item],
         key: Callable[[_Item], Hashable | None],
         concurrency: Concurrency,
         on_close: Callable[[], None],
     ) -> None:
         self._source = source
-        self._work = work
+        self._workers = make_workers(self._done)
         self._key = key
         self._concurrency = concurrency
         self._on_close = on_close
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, deque[_Item]] = {}  # for each key that is being worked on
         self._held = 0  # items in there
-        self._jobs: SimpleQueue[tuple[_Item, Hashable | None] | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
         self._awaited: deque[tuple[bool, Any]] = deque()
-        self._threads: list[threading.Thread] = []
         self._exhausted = False
         self.closed = False
         self.failure: BaseException | None = None
@@ -128,18 +127,12 @@ class _Run(Generic[_Item, _Result]):
             self._fail(error)
         else:
             self.outstanding += 1
-            key = self._key(item)
-            if not self._is_held(item, key):
-                self._jobs.put((item, key))
+            if not self._is_held(item, self._key(item)):
+                self._workers.put(item)
 
-    def start_thread(self) -> None:
+    def start_workers(self) -> None:
         """Start another thread if there is work for it."""
-        if len(self._threads) < min(self._concurrency.limit, self.outstanding - self._held):
-            # A daemon, since an interpreter that exits waits for other threads without limit.
-            thread = threading.Thread(target=self._run_jobs, name="kochava-segment", daemon=True)
-            with self._lock:
-                self._threads.append(thread)
-            thread.start()
+        self._workers.start(self.outstanding - self._held)
 
     def wait(self) -> None:
         """Wait until something has finished."""
@@ -160,29 +153,13 @@ class _Run(Generic[_Item, _Result]):
             self._held += 1
             return True
 
-    def _run_jobs(self) -> None:
-        while not self._is_one_too_many():
-            job = self._jobs.get()
-            if job is None or self.closed:
-                return
-            item, key = job
-            try:
-                result: tuple[bool, Any] = (True, self._work(item))
-            except BaseException as error:  # noqa: BLE001  # raised in the caller's thread
-                result = (False, error)
-            self._results.put(result)  # first, so that the results of a key keep its order
-            if key is not None:
-                self._start_next_of(key)
-
-    def _is_one_too_many(self) -> bool:
-        """Whether this thread is no longer needed; it is struck off the list then."""
-        if len(self._threads) <= self._concurrency.limit:
-            return False
-        with self._lock:
-            surplus = len(self._threads) > self._concurrency.limit and not self.closed
-            if surplus:
-                self._threads.remove(threading.current_thread())
-            return surplus
+    def _done(self, item: _Item, succeeded: bool, result: Any) -> None:  # noqa: FBT001  # as Done has it
+        self._results.put(
+            (succeeded, result)
+        )  # first, so that the results of a key keep their order
+        key = self._key(item)
+        if key is not None:
+            self._start_next_of(key)
 
     def _start_next_of(self, key: Hashable) -> None:
         with self._lock:
@@ -192,8 +169,7 @@ class _Run(Generic[_Item, _Result]):
                 return
             item = waiting.popleft()
             self._held -= 1
-        # To the end of the queue: other keys have waited longer.
-        self._jobs.put((item, key))
+        self._workers.put(item)  # behind the others: other keys have waited longer
 
     def after_fork(self) -> None:
         """A child has none of its parent's threads: for it the run is over."""
@@ -208,14 +184,11 @@ class _Run(Generic[_Item, _Result]):
     def stop(self) -> None:
         self.closed = True
         self._on_close()
-        for _ in self._threads:  # none leaves the list any more
-            self._jobs.put(None)
+        self._workers.stop()
 
     def join(self, until: float | None = None) -> None:
         """Wait for the threads; at most until `time.monotonic()` is so."""
-        for thread in self._threads:
-            if thread is not threading.current_thread():  # garbage is collected in any thread
-                thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        self._workers.join(until)
 
 
 _runs: WeakSet[_Run[Any, Any]] = WeakSet()

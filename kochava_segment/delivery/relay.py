@@ -13,18 +13,19 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 from weakref import WeakSet
 
-from attrs import frozen
+from attrs import field, frozen
 
 from kochava_segment.delivery import leases
 from kochava_segment.delivery.after_fork import renew_after_fork
 from kochava_segment.delivery.answer import Verdict
-from kochava_segment.delivery.attempt import KOCHAVA, Attempt, Peer, make_attempt
+from kochava_segment.delivery.attempt import KOCHAVA, Attempt, Peer
 from kochava_segment.delivery.concurrency import make_concurrency
+from kochava_segment.delivery.driving import Stop
 from kochava_segment.delivery.instrumentation import (
     AttemptEvent,
     DeliveryHook,
@@ -34,10 +35,13 @@ from kochava_segment.delivery.instrumentation import (
 )
 from kochava_segment.delivery.judging import judge
 from kochava_segment.delivery.leases import LaneResult, LeasedLane, LeasedRequest
+from kochava_segment.delivery.make_workers import make_workers
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.delivery.retry import ACTIONS, RetryPolicy
+from kochava_segment.delivery.steps import Post, Steps, Wait
 from kochava_segment.delivery.transport import Transport
+from kochava_segment.delivery.workers import Workers
 from kochava_segment.errors import OutboxError
 from kochava_segment.log_events import (
     APP_PAUSED,
@@ -136,14 +140,13 @@ class Relay:
 
     def _reset(self) -> None:
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._stop_by = 0.0
         self._concurrency = make_concurrency(self._settings.workers)
-        self._workers: list[threading.Thread] = []
         self._lanes_out = 0  # that workers have
         self._ahead = _LEAST_IN_FLIGHT
-        self._ready: SimpleQueue[_Work | None] = SimpleQueue()
         self._results: SimpleQueue[_Worked | None] = SimpleQueue()
+        self._workers = self._make_workers(self._results)
         self._unsettled: list[_Worked] = []
         self._out = 0  # requests that workers have
         self._relay: int | None = None
@@ -189,12 +192,7 @@ class Relay:
             if self._thread is not None or self._stop.is_set():
                 return
             self._results.put(None)  # a first look at once
-            thread = threading.Thread(
-                target=self._run,
-                args=(self._ready, self._workers),
-                name="kochava-relay",
-                daemon=True,
-            )
+            thread = threading.Thread(target=self._run, name="kochava-relay", daemon=True)
             thread.start()
             self._thread = thread
         RELAY_STARTED.log(relay=_name())
@@ -237,16 +235,16 @@ class Relay:
 
     # The thread that leases and settles.
 
-    def _run(self, ready: SimpleQueue[_Work | None], workers: list[threading.Thread]) -> None:
+    def _run(self) -> None:
+        workers = self._workers  # of this run: another may begin as soon as this one is over
         while True:
             self._gather()
             if self._stop.is_set() and (self._out == 0 or time.monotonic() > self._stop_by):
                 break
             self._turn()
-            self._start_workers()
+            workers.start(self._lanes_out)
         self._turn()  # settles the last results, and leaves if nothing is out
-        for _ in tuple(workers):
-            ready.put(None)
+        workers.stop()
 
     def _gather(self) -> None:
         """Wait for results, or for something to do."""
@@ -257,7 +255,7 @@ class Relay:
             timeout = _AFTER_FAILURE
         try:
             self._take(self._results.get(timeout=timeout))
-            if not self._ready.empty():  # the workers are busy, so that there is time for more
+            if self._workers.have_backlog:  # they are busy, so that there is time for more
                 time.sleep(_GATHER)
             while True:
                 self._take(self._results.get_nowait())
@@ -302,7 +300,7 @@ class Relay:
                 self._blocked.pop(lane.app_guid, None)
             self._out += len(lane.requests)
             self._lanes_out += 1
-            self._ready.put(_Work(lane, self._relay))
+            self._workers.put(_Work(lane, self._relay))
 
     @property
     def _most_in_flight(self) -> int:
@@ -318,22 +316,10 @@ class Relay:
 
         No more than that: after a crash, all that is leased counts as perhaps sent.
         """
-        if busy and self._ready.empty():
+        if busy and not self._workers.have_backlog:
             self._ahead = min(2 * self._ahead, _MOST_AHEAD)
         elif not busy and not self._out:
             self._ahead = _LEAST_IN_FLIGHT
-
-    def _start_workers(self) -> None:
-        while len(self._workers) < min(self._concurrency.limit, self._lanes_out):
-            worker = threading.Thread(
-                target=self._work,
-                args=(self._ready, self._results, self._stop, self._workers),
-                name="kochava-relay-worker",
-                daemon=True,
-            )
-            with self._lock:
-                self._workers.append(worker)
-            worker.start()
 
     def _transact(
         self, cursor: Any, settled: Sequence[tuple[_Worked, LaneResult]]
@@ -428,65 +414,58 @@ class Relay:
         asked = attempt.retry_after
         return _SLOWED_FOR if asked is None else min(asked, self._settings.retry.retry_after_cap)
 
-    # The threads that post.
+    # Those who post.
 
-    def _work(
-        self,
-        ready: SimpleQueue[_Work | None],
-        results: SimpleQueue[_Worked | None],
-        stop: threading.Event,
-        workers: list[threading.Thread],
-    ) -> None:
-        while not self._is_one_too_many(workers) and (work := ready.get()) is not None:
-            results.put(self._work_on(work, stop))
+    def _make_workers(self, results: SimpleQueue[_Worked | None]) -> Workers[_Work]:
+        stop = self._stop
 
-    def _is_one_too_many(self, workers: list[threading.Thread]) -> bool:
-        """Whether this thread is no longer needed; it is struck off the list then."""
-        if len(workers) <= self._concurrency.limit:
-            return False
-        with self._lock:
-            surplus = len(workers) > self._concurrency.limit
-            if surplus:
-                workers.remove(threading.current_thread())
-            return surplus
+        def done(work: _Work, succeeded: bool, result: Any) -> None:  # noqa: FBT001  # as Done has it
+            # What failed is a fault of ours: the lane is left alone, and what was posted is not lost.
+            rest = result if succeeded else _AFTER_FAILURE
+            results.put(_Worked(work.lane, work.attempts, rest))
 
-    def _work_on(self, work: _Work, stop: threading.Event) -> _Worked:
-        """Post what was leased of one device, as far as it goes."""
-        lane = work.lane
-        attempts: list[tuple[LeasedRequest, Attempt]] = []
-        for leased in lane.requests:
-            rest = self._held_back(work, stop)
+        return make_workers(
+            self._steps_of,
+            done,
+            transport=self._transport,
+            stopped=stop,
+            concurrency=self._concurrency,
+            peer=self._peer,
+            name="kochava-relay-worker",
+        )
+
+    def _steps_of(self, work: _Work) -> Steps[float]:
+        """Post what was leased of one device, as far as it goes. They come to seconds for it to rest."""
+        app_guid = work.lane.app_guid
+        for leased in work.lane.requests:
+            rest = yield from self._held_back(work)
             if rest is not None:
-                return _Worked(lane, attempts, rest)
-            attempt, url = self._post(leased.request)
-            attempts.append((leased, attempt))
-            self._concurrency.observe(attempt.elapsed, refused=attempt.verdict is Verdict.RETRY)
-            self._learn_from(lane.app_guid, attempt)
+                return rest
+            try:
+                prepared = self._prepare(leased.request)
+            except Exception as error:  # noqa: BLE001  # whatever is wrong with it may be mended
+                detail = f"could not be made ready to be sent: {type(error).__name__}"
+                attempt, url = Attempt(verdict=Verdict.RETRY, detail=detail), leased.request.url
+            else:
+                attempt, url = (yield Post(prepared)), prepared.url
+            work.attempts.append((leased, attempt))
+            self._learn_from(app_guid, attempt)
             if self._hooks.hear_details:
-                self._tell_attempt(lane.app_guid, leased, attempt, url)
+                self._tell_attempt(app_guid, leased, attempt, url)
             if attempt.verdict in (Verdict.RETRY, Verdict.CREDENTIALS):
                 break  # what comes after it in this lane has to wait for it
-        return _Worked(lane, attempts)
+        return 0.0
 
-    def _post(self, request: KochavaRequest) -> tuple[Attempt, str]:
-        """Post a request to where it goes today; gives where that was as well."""
-        try:
-            prepared = self._prepare(request)
-        except Exception as error:  # noqa: BLE001  # a worker that dies keeps its lane for good
-            detail = f"could not be made ready to be sent: {type(error).__name__}"
-            return Attempt(verdict=Verdict.RETRY, detail=detail), request.url
-        return make_attempt(self._transport, prepared, peer=self._peer), prepared.url
-
-    def _held_back(self, work: _Work, stop: threading.Event) -> float | None:
+    def _held_back(self, work: _Work) -> Generator[Wait, bool, float | None]:
         """Wait for the turn to post; None when it has come, else seconds that the lane has to rest."""
         app_guid = work.lane.app_guid
         if self._blocked.get(app_guid, 0.0) > time.monotonic():
             return 0.0
         wait = self._pace_of(app_guid).reserve(within=_PATIENCE)
-        if wait > _PATIENCE:  # other apps need this thread
+        if wait > _PATIENCE:  # other apps need this worker
             return wait
-        wait = max(wait, self._limiter.reserve())
-        if stop.wait(wait) if wait else stop.is_set():
+        stopped = yield Wait(max(wait, self._limiter.reserve()))
+        if stopped:
             return 0.0
         # Once the lease has run out, somebody else may be sending this.
         ours = work.relay == self._relay and time.monotonic() < self._leased_until
@@ -560,15 +539,16 @@ def _name() -> str:
 
 @frozen
 class _Work:
-    """A lane, and the number under which it was leased."""
+    """A lane, the number under which it was leased, and the attempts that were made, in order."""
 
     lane: LeasedLane
     relay: int | None
+    attempts: list[tuple[LeasedRequest, Attempt]] = field(factory=list, init=False)
 
 
 @frozen
 class _Worked:
-    """What a worker did with a lane: the attempts it made, in order; seconds that it has to rest."""
+    """What became of a lane: the attempts that were made, in order; seconds that it has to rest."""
 
     lane: LeasedLane
     attempts: Sequence[tuple[LeasedRequest, Attempt]]

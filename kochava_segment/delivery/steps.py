@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, frozen
 
@@ -46,12 +46,15 @@ class Wait:
 
 @frozen
 class Post:
-    """Post the request once, within so many seconds if any are given. Tell the Attempt that it was."""
+    """Post a request once, within so many seconds if any are given. Tell the Attempt that it was."""
 
+    request: KochavaRequest
     seconds: float | None = None
 
 
-Steps = Generator[Wait | Post, Any, Receipt]  # it is told a bool after Wait, an Attempt after Post
+_Result = TypeVar("_Result")
+# They are told a bool after Wait, an Attempt after Post.
+Steps = Generator[Wait | Post, Any, _Result]
 
 _FINAL: dict[Verdict, type[DeliveryError]] = {
     Verdict.REJECTED: Rejected,
@@ -87,7 +90,7 @@ class DeliverySteps:
         self._clock = clock
         self._refusals = _Refusals(clock)
 
-    def of(self, request: KochavaRequest, deadline: float = math.inf) -> Steps:
+    def of(self, request: KochavaRequest, deadline: float = math.inf) -> Steps[Receipt]:
         """The steps of a request.
 
         Args:
@@ -108,12 +111,12 @@ class DeliverySteps:
             self._tell_outcome(run, "accepted")
         return receipt
 
-    def _until_settled(self, run: _Run) -> Steps:
+    def _until_settled(self, run: _Run) -> Steps[Receipt]:
         while True:
             yield from self._pause(run, self._limiter.reserve(run.left - _LEAST_ATTEMPT))
             self._refusals.check(run)
             run.begin_attempt()
-            attempt: Attempt = yield Post(None if math.isinf(run.left) else run.left)
+            attempt: Attempt = yield Post(run.request, None if math.isinf(run.left) else run.left)
             run.status = attempt.status
             if self._hooks.hear_details:
                 self._tell_attempt(run, attempt)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from kochava_segment.delivery.answer import Answer
+from kochava_segment.delivery.answer import Answer, TransportFailure
 from kochava_segment.request import KochavaRequest
 
 MAX_ANSWER_BYTES = 65_536
 """Of an answer's body; the rest is not read."""
 
+_Tag = TypeVar("_Tag")
 _ACCEPTED = Answer(200, {"content-type": "application/json"}, b'{"success":"1"}')
 
 
@@ -59,6 +60,39 @@ class PunctualTransport(Transport, Protocol):
 
     def send_within(self, request: KochavaRequest, seconds: float, /) -> Answer:
         """As `send`, and over after so many seconds, if its own timeouts do not end it before."""
+        ...
+
+
+class Transfers(Protocol[_Tag]):
+    """Requests that are under way at once. All but `wake` is called in one thread."""
+
+    def start(self, tag: _Tag, request: KochavaRequest, seconds: float | None = None, /) -> None:
+        """Post a request once, within so many seconds, if its own timeouts do not end it before.
+
+        Raises:
+            TransportFailure: if that is in vain already.
+        """
+        ...
+
+    def wait(self, seconds: float, /) -> Sequence[tuple[_Tag, Answer | TransportFailure]]:
+        """What came of those that are over, by their tags; waits so long at most for the first."""
+        ...
+
+    def wake(self) -> None:
+        """End a wait, or the next one. Called from any thread, and from handlers of signals."""
+        ...
+
+    def close(self) -> None:
+        """Break off what is under way, and release the connections."""
+        ...
+
+
+@runtime_checkable
+class MultiTransport(Transport, Protocol):
+    """A transport that can have many requests under way in one thread."""
+
+    def transfers(self) -> Transfers[Any]:
+        """A new set of them."""
         ...
 
 

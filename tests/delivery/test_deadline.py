@@ -72,7 +72,7 @@ def test_an_attempt_is_given_what_is_left(clock):
 def test_without_a_deadline_an_attempt_takes_its_own_time():
     steps = DeliverySteps(retry=RetryPolicy(), limiter=RateLimiter(None)).of(REQUEST)
     assert isinstance(next(steps), Wait)
-    assert steps.send(False) == Post(None)  # noqa: FBT003
+    assert steps.send(False) == Post(REQUEST)  # noqa: FBT003
 
 
 def test_no_attempt_begins_that_has_less_than_half_a_second(clock):

@@ -21,7 +21,10 @@ from kochava_segment import (
     RetryPolicy,
     TransportFailure,
 )
+from kochava_segment.delivery.attempt import KOCHAVA
+from kochava_segment.delivery.concurrency import PinnedConcurrency
 from kochava_segment.delivery.delivery import Delivery
+from kochava_segment.delivery.driving import drive
 from kochava_segment.delivery.rate import RateLimiter
 from tests.delivery.raw_server import RawServer, a_request
 from tests.messages import ios
@@ -78,13 +81,18 @@ def test_closing_wakes_a_delivery_that_waits_for_its_turn():
 
 
 def test_a_stop_of_its_own_ends_a_delivery_alone():
-    delivery = Delivery(
-        RecordingTransport(come_later), retry=PATIENT, limiter=RateLimiter(None), hooks=()
-    )
+    transport = RecordingTransport(come_later)
+    delivery = Delivery(transport, retry=PATIENT, limiter=RateLimiter(None))
     mine, other = delivery.new_stop(), delivery.new_stop()
     threading.Timer(0.05, mine.set).start()
     with pytest.raises(RetriesExhausted):
-        delivery.deliver(a_request("http://127.0.0.1/"), mine)
+        drive(
+            delivery.steps_of(a_request("http://127.0.0.1/")),
+            transport,
+            mine,
+            PinnedConcurrency(1),
+            KOCHAVA,
+        )
     assert not other.is_set()
     delivery.stop()
     assert other.is_set()

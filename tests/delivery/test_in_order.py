@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kochava_segment.delivery import in_order
 from kochava_segment.delivery.concurrency import PinnedConcurrency
+from kochava_segment.delivery.workers import ThreadedWorkers
 from tests.long import many
 
 
@@ -18,7 +19,11 @@ def run_in_order(items, work, *, key, concurrency, **more):
     """With a number that may be changed: `concurrency` is one, or what has a `limit`."""
     if isinstance(concurrency, int):
         concurrency = PinnedConcurrency(concurrency)
-    return in_order.run_in_order(items, work, key=key, concurrency=concurrency, **more)
+
+    def make_workers(done):
+        return ThreadedWorkers(work, done, concurrency)
+
+    return in_order.run_in_order(items, make_workers, key=key, concurrency=concurrency, **more)
 
 
 def by_letter(item):

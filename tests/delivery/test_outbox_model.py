@@ -302,8 +302,8 @@ class OutboxMachine(RuleBasedStateMachine):
         relay._turn()
         assert relay._failure is None
         self._states_after(_BY_A_TURN)
-        while not relay._ready.empty():
-            work = relay._ready.get_nowait()
+        while relay._workers.have_backlog:
+            (work,) = relay._workers._jobs.get_nowait()
             leased = [self.stored[request.id] for request in work.lane.requests]
             assert len({known.device for known in leased}) == 1
             assert leased == sorted(leased, key=lambda known: known.place), "in order"
@@ -313,7 +313,9 @@ class OutboxMachine(RuleBasedStateMachine):
         if one.working:
             work, leased_at = one.working.pop(0)
             self.answers, self.leased_at = list(answers), leased_at
-            one.relay._take(one.relay._work_on(work, one.relay._stop))
+            workers = one.relay._workers
+            workers._done(work, True, workers._work(work))  # noqa: FBT003  # as the thread does it
+            one.relay._take(one.relay._results.get_nowait())
 
     def _finish_work(self, one):
         while one.working:

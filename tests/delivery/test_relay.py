@@ -10,7 +10,6 @@ import pytest
 from kochava_segment.delivery import leases
 from kochava_segment.delivery import relay as module
 from kochava_segment.delivery.answer import Answer, TransportFailure
-from kochava_segment.delivery.concurrency import PinnedConcurrency
 from kochava_segment.delivery.judging import TOKEN_EXPIRED
 from kochava_segment.delivery.outbox import Outbox
 from kochava_segment.delivery.outbox_changes import retry
@@ -189,15 +188,14 @@ def test_devices_with_many_messages_keep_all_workers_busy(box, relays):
 
 
 def test_workers_that_do_not_pay_off_any_more_end(box, relays):
-    relay, transport = relays(lambda _: time.sleep(0.001) or OK, workers=None)
-    relay._concurrency = PinnedConcurrency(6)
+    relay, transport = relays(lambda _: time.sleep(0.001) or OK, workers=6)
 
     def send(first):
         for number in range(first, first + 60):
             put(box, f"m-{number}", device=f"d{number}")
         relay.wake()
         wait_until(lambda: drained(box) and len(transport.requests) == first + 60)
-        return len(relay._workers)
+        return len(relay._workers._threads)
 
     assert send(0) == 6
     relay._concurrency.limit = 2

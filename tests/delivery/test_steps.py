@@ -76,7 +76,7 @@ class Course:
                     self.now += step.seconds
                     step = steps.send(waits == closed_in_wait)
                 else:
-                    assert step == Post()
+                    assert step == Post(request)
                     self.posts += 1
                     self.now += took
                     step = steps.send(next(coming))
@@ -253,7 +253,7 @@ def test_a_request_that_waits_to_be_tried_again_does_not_hammer_either():
 
     steps = course.steps.of(REQUEST)
     assert isinstance(next(steps), Wait)
-    assert steps.send(False) == Post()  # noqa: FBT003  # a driver's answer
+    assert steps.send(False) == Post(REQUEST)  # noqa: FBT003  # a driver's answer
     assert isinstance(steps.send(UNREACHED), Wait)
     refuse(course, 5)
     assert isinstance(steps.send(False), Wait)  # noqa: FBT003

@@ -82,7 +82,8 @@ def test_closing_twice_is_harmless(kind):
 def test_a_pycurl_that_is_too_old_is_not_used(monkeypatch):
     pycurl = pytest.importorskip("pycurl")
     monkeypatch.delattr(pycurl, "ACTIVESOCKET")
-    monkeypatch.delitem(sys.modules, "kochava_segment.delivery.pycurl_transport", raising=False)
+    for name in ("handle", "transfers", "transport"):
+        monkeypatch.delitem(sys.modules, f"kochava_segment.delivery.pycurl_{name}", raising=False)
     assert type(make_transport(None, (1.0, 2.0))).__name__ == "RequestsTransport"
     with pytest.raises(ConfigurationError, match=r"too old.*kochava-segment\[fast\]"):
         make_transport("pycurl", (1.0, 2.0))

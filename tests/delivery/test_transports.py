@@ -56,9 +56,43 @@ class AiohttpInThread:
         self._loop.close()
 
 
+class ManyInOneThread:
+    """The transfers of a PycurlTransport, one at a time."""
+
+    def __init__(self, timeout):
+        self._transport = PycurlTransport(timeout)
+        self._lock = threading.Lock()
+        self._transfers = None
+
+    def send(self, request):
+        return self.send_within(request, None)
+
+    def send_within(self, request, seconds):
+        with self._lock:
+            if self._transfers is None:
+                self._transfers = self._transport.transfers()
+            self._transfers.start(request, request, seconds)
+            over = []
+            while not over:
+                over = self._transfers.wait(5.0)
+        ((tag, result),) = over
+        assert tag is request
+        if isinstance(result, TransportFailure):
+            raise result
+        return result
+
+    def close(self):
+        self._transport.close()
+
+    def end(self):
+        if self._transfers is not None:
+            self._transfers.close()
+
+
 TRANSPORTS = {
     "aiohttp": AiohttpInThread,
     "pycurl": PycurlTransport,
+    "pycurl, many in one thread": ManyInOneThread,
     "requests": RequestsTransport,
 }
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -82,7 +116,7 @@ def make(request, monkeypatch):
     yield make_one
     for transport in made:
         transport.close()
-        if isinstance(transport, AiohttpInThread):
+        if hasattr(transport, "end"):
             transport.end()
 
 
