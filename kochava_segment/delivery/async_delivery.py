@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Sequence
@@ -102,7 +103,9 @@ class AsyncDelivery:
             step = next(steps)
             while True:
                 if isinstance(step, Wait):
-                    step = steps.send(await _pause(stopped, step.seconds))
+                    if step.seconds > 0 and not stopped.is_set():
+                        await _pause(stopped, step.seconds)
+                    step = steps.send(stopped.is_set())
                 else:
                     attempt = await self._attempt(step.request, step.seconds)
                     learn(concurrency, attempt)
@@ -125,10 +128,6 @@ class AsyncDelivery:
         return judge(answer, time.monotonic() - began)
 
 
-async def _pause(stopped: asyncio.Event, seconds: float) -> bool:
-    if seconds > 0 and not stopped.is_set():
-        try:
-            await asyncio.wait_for(stopped.wait(), seconds)
-        except asyncio.TimeoutError:
-            return False
-    return stopped.is_set()
+async def _pause(stopped: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(stopped.wait(), seconds)

@@ -92,7 +92,8 @@ class _Run(Generic[_Item, _Result]):
         finished = await self._results.get()
         if finished is not None:
             self._outstanding -= 1
-            self._room.set()
+            if self._ready <= (READY - 1) * self._concurrency.limit:  # enough to take several
+                self._room.set()
             if not finished[0]:
                 self._fail(finished[1])
         return finished
@@ -104,10 +105,13 @@ class _Run(Generic[_Item, _Result]):
 
     async def _take_all(self) -> None:
         try:
-            source = _iterate(self._items)
+            items: Any = self._items
+            asynchronous = isinstance(items, AsyncIterable)
+            source = aiter(items) if asynchronous else iter(items)
             while not self._exhausted:
-                await self._wait_for_room()
-                item = await source()
+                if not self._has_room():
+                    await self._wait_for_room()
+                item = await anext(source, _END) if asynchronous else next(source, _END)
                 if item is _END:
                     break
                 self._start(item)
@@ -121,9 +125,13 @@ class _Run(Generic[_Item, _Result]):
             self._room.clear()
             await self._room.wait()
 
+    @property
+    def _ready(self) -> int:
+        return self._outstanding - self._held
+
     def _has_room(self) -> bool:
-        ready, limit = self._outstanding - self._held, self._concurrency.limit
-        return ready < READY * limit and self._held < HELD * limit
+        limit = self._concurrency.limit
+        return self._ready < READY * limit and self._held < HELD * limit
 
     def _start(self, item: Any) -> None:
         key = self._key(item)
@@ -141,7 +149,7 @@ class _Run(Generic[_Item, _Result]):
     # Working on them.
 
     def _start_worker(self) -> None:
-        if len(self._workers) < min(self._concurrency.limit, self._outstanding - self._held):
+        if len(self._workers) < min(self._concurrency.limit, self._ready):
             self._workers.add(asyncio.create_task(self._run_jobs()))
 
     async def _run_jobs(self) -> None:
@@ -188,16 +196,3 @@ class _Run(Generic[_Item, _Result]):
         for _ in self._workers:
             self._jobs.put_nowait(None)
         await asyncio.gather(self._taking, *self._workers, return_exceptions=True)
-
-
-def _iterate(items: Iterable[_Item] | AsyncIterable[_Item]) -> Callable[[], Awaitable[Any]]:
-    """A function that gives the next item, or _END."""
-    if isinstance(items, AsyncIterable):
-        asynchronous = aiter(items)
-        return lambda: anext(asynchronous, _END)
-    iterator = iter(items)
-
-    async def take() -> Any:
-        return next(iterator, _END)
-
-    return take

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import os.path
-import select
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import certifi
@@ -14,6 +13,7 @@ from pycurl import ACTIVESOCKET  # since 7.46; older ones take what is no HTTP f
 
 from kochava_segment.delivery.answer import Answer, Headers, TransportFailure
 from kochava_segment.delivery.network_settings import network_settings
+from kochava_segment.delivery.sockets import ready
 from kochava_segment.delivery.transport import MAX_ANSWER_BYTES, standard_headers
 from kochava_segment.request import KochavaRequest
 
@@ -43,15 +43,18 @@ class Handle:
 
     Attributes:
         curl: What libcurl knows it by.
+        socket: The number of its connection's socket, -1 where it has none.
     """
 
     def __init__(self, connect_ms: int) -> None:
         self.curl = curl = pycurl.Curl()
         self._own = pycurl.CurlShare()
         self._own.setopt(pycurl.SH_SHARE, pycurl.LOCK_DATA_CONNECT)
+        self.socket = -1
         self._url = self._origin = ""
         self._headers: Mapping[str, str] | None = None
-        self._connection = _Connection()
+        self._total_ms = 0
+        self._connects_anew = False
         self._lines: list[bytes] = []
         self._body = b""
         for option, value in (
@@ -81,6 +84,7 @@ class Handle:
             TransportFailure: if no answer came.
         """
         self.prepare(request, total_ms)
+        renew_stale((self,))
         try:
             self.curl.perform()
         except pycurl.error as error:
@@ -97,12 +101,19 @@ class Handle:
             self._headers = request.headers
         self._lines.clear()
         self._body = b""
-        curl.setopt(pycurl.TIMEOUT_MS, total_ms)
-        curl.setopt(pycurl.FRESH_CONNECT, self._connection.is_stale())
+        if total_ms != self._total_ms:
+            curl.setopt(pycurl.TIMEOUT_MS, total_ms)
+            self._total_ms = total_ms
         curl.setopt(pycurl.POSTFIELDSIZE, len(body))
         # Read once and never rewound: else libcurl would post a second time, in silence, where the
         # server closes a connection that was kept open just after it has read the request.
         curl.setopt(pycurl.READFUNCTION, io.BytesIO(body).read)
+
+    def connect_anew(self, anew: bool) -> None:  # noqa: FBT001  # what else would it be
+        """Whether the next request takes a connection of its own, and leaves the last one alone."""
+        if anew != self._connects_anew:
+            self.curl.setopt(pycurl.FRESH_CONNECT, anew)
+            self._connects_anew = anew
 
     def answer(self, code: int | None = None) -> Answer:
         """The answer, after a transfer that is over; with libcurl's error, if it ended with one.
@@ -113,7 +124,7 @@ class Handle:
         curl = self.curl
         if code is not None:
             self._judge(code)
-        self._connection.is_at(curl.getinfo(ACTIVESOCKET))
+        self.socket = curl.getinfo(ACTIVESOCKET)
         headers = Headers(partial(_parsed, tuple(self._lines)))
         return Answer(curl.getinfo(pycurl.RESPONSE_CODE), headers, self._body)
 
@@ -154,35 +165,16 @@ class Handle:
         raise TransportFailure(f"{what}: libcurl error {code}", maybe_sent=maybe_sent) from None
 
 
-class _Connection:
-    """The connection that was used last: whether the server has closed it meanwhile.
+def renew_stale(handles: Sequence[Handle]) -> None:
+    """Have those handles connect anew whose connection the server has closed meanwhile.
 
-    libcurl does not look in the first second, and would send the request into the void.
+    libcurl does not look in the first second, and would send the request into the void. What there is
+    to read between answers can only be the end.
     """
-
-    def __init__(self) -> None:
-        self._socket = -1
-        self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
-
-    def is_at(self, socket: int) -> None:
-        """Note the number of its socket, -1 where it was closed."""
-        if socket != self._socket:
-            if self._poll is not None and self._socket >= 0:
-                self._poll.unregister(self._socket)
-            if self._poll is not None and socket >= 0:
-                self._poll.register(socket, select.POLLIN)
-            self._socket = socket
-
-    def is_stale(self) -> bool:
-        """Whether there is something to read, which between answers can only be its end."""
-        if self._socket < 0:
-            return False
-        if self._poll is not None:
-            return bool(self._poll.poll(0))
-        from urllib3.util.wait import wait_for_read  # noqa: PLC0415  # which has ways for Windows
-
-        # It asks for a socket, and needs no more of it than its number.
-        return wait_for_read(self._socket, timeout=0)  # type: ignore[arg-type]
+    sockets = [handle.socket for handle in handles if handle.socket >= 0]
+    stale = ready(sockets, (), 0.0) if sockets else ()
+    for handle in handles:
+        handle.connect_anew(handle.socket in stale)
 
 
 def _header_lines(own: Mapping[str, str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Callable
@@ -13,7 +12,8 @@ from attrs import frozen
 
 from kochava_segment.delivery.after_fork import keep_for_ever, renew_after_fork
 from kochava_segment.delivery.answer import Answer, TransportFailure
-from kochava_segment.delivery.pycurl_handle import Handle
+from kochava_segment.delivery.pycurl_handle import Handle, renew_stale
+from kochava_segment.delivery.sockets import ready
 from kochava_segment.request import KochavaRequest
 
 # Seconds. libcurl does not tell of sockets with numbers from 1024 on, where `select` ends.
@@ -49,6 +49,7 @@ class PycurlTransfers:
         self._give_back = give_back
         self._multi = pycurl.CurlMulti()
         self._under_way: dict[pycurl.Curl, _Transfer] = {}
+        self._starting: list[Handle] = []  # with the next wait, all together
         self._first_until = float("inf")  # or before
         self._wakes, self._waker = socket.socketpair()
         for end in (self._wakes, self._waker):
@@ -69,7 +70,7 @@ class PycurlTransfers:
         timeout = self._timeout if seconds is None else min(self._timeout, seconds)
         until = time.monotonic() + timeout
         handle.prepare(request, total_ms=0)
-        self._multi.add_handle(handle.curl)
+        self._starting.append(handle)
         self._under_way[handle.curl] = _Transfer(tag, handle, until)
         self._first_until = min(self._first_until, until)
 
@@ -90,6 +91,7 @@ class PycurlTransfers:
 
     def close(self) -> None:
         """Break off what is under way."""
+        self._add_starting()  # so that all are where libcurl expects them
         for curl in tuple(self._under_way):
             self._finish(curl, pycurl.E_ABORTED_BY_CALLBACK)
         self._multi.close()
@@ -99,6 +101,7 @@ class PycurlTransfers:
     def _perform(self) -> list[tuple[Any, Answer | TransportFailure]]:
         if not self._under_way:
             return []
+        self._add_starting()
         self._multi.perform()
         over = []
         more = 1
@@ -112,6 +115,12 @@ class PycurlTransfers:
             untils = (transfer.until for transfer in self._under_way.values())
             self._first_until = min(untils, default=float("inf"))
         return over
+
+    def _add_starting(self) -> None:
+        renew_stale(self._starting)
+        for handle in self._starting:
+            self._multi.add_handle(handle.curl)
+        self._starting.clear()
 
     def _finish(
         self, curl: pycurl.Curl, code: int | None = None
@@ -135,7 +144,7 @@ class PycurlTransfers:
             wanted = self._multi.timeout()
             seconds = min(seconds, self._first_until - time.monotonic())
             seconds = min(seconds, wanted / 1000) if wanted >= 0 else seconds
-        _wait([*readable, self._wakes.fileno()], writable, max(0.0, seconds))
+        ready([*readable, self._wakes.fileno()], writable, max(0.0, seconds))
         self._clear_wakes()
 
     def _clear_wakes(self) -> None:
@@ -143,17 +152,3 @@ class PycurlTransfers:
             self._wakes.recv(4096)
         except BlockingIOError:
             return
-
-
-def _wait(readable: list[int], writable: list[int], seconds: float) -> None:
-    if not hasattr(select, "poll"):  # Windows, where `select` takes any number
-        select.select(readable, writable, [], seconds)
-        return
-    poll = select.poll()
-    for number in readable:
-        poll.register(number, select.POLLIN)
-    for number in writable:
-        poll.register(
-            number, select.POLLIN | select.POLLOUT if number in readable else select.POLLOUT
-        )
-    poll.poll(seconds * 1000)
