@@ -94,7 +94,11 @@ class OutcomeEvent:
 
 
 class DeliveryHook(Protocol):
-    """Whom a destination tells of its deliveries. Called in the thread that delivers: be quick."""
+    """Whom a destination tells of its deliveries.
+
+    Called in the thread that delivers, of which pycurl has one for all requests of a `send_many` or a
+    relay: be quick, or nothing else moves.
+    """
 
     def attempt(self, event: AttemptEvent, /) -> None:
         """An attempt has ended."""
