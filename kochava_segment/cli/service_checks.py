@@ -94,7 +94,7 @@ def _count(found: OutboxDepth, states: tuple[str, ...]) -> int:
 
 def receiver_secrets(environment: Mapping[str, str]) -> Iterator[Finding]:
     """Whether the secrets of `serve` are set and hard to guess, as far as the environment has them."""
-    given = {}
+    given: dict[str, str] = {}
     for name, kind in SECRETS.items():
         variable = f"{ENVIRONMENT_PREFIX}{name.upper()}"
         text = environment.get(variable, "").strip()
