@@ -16,6 +16,7 @@ _CLI = ("click", "rich")
 SESSION_POST = Contender(name="requests: Session.post", make="bare:session_post")
 ADAPTER_SEND = Contender(name="requests: HTTPAdapter.send", make="bare:adapter_send")
 PYCURL = Contender(name="pycurl", make="bare:pycurl_perform", needs=_PYCURL)
+PYCURL_MULTI = Contender(name="pycurl, one thread", make="bare:pycurl_multi", needs=_PYCURL)
 AIOHTTP = Contender(name="aiohttp", make="bare:aiohttp_post", needs=_AIOHTTP)
 RAW = Contender(name="raw sockets", make="bare:raw_sockets")
 SEGMENT = Contender(
@@ -117,7 +118,8 @@ def all_cases(*, quick: bool = False) -> list[Case]:
             name="throughput",
             title="Post over loopback as fast as it goes, 16 at once",
             contenders=(
-                *(RAW, PYCURL, TRANSPORT_PYCURL, MANY_MAPPED, MANY_PYCURL, MANY_ADAPTIVE),
+                *(RAW, PYCURL, PYCURL_MULTI, TRANSPORT_PYCURL),
+                *(MANY_MAPPED, MANY_PYCURL, MANY_ADAPTIVE),
                 *(AIOHTTP, ASYNC_MAPPED, MANY_ASYNC),
                 *(ADAPTER_SEND, TRANSPORT_REQUESTS, MANY_REQUESTS, SESSION_POST),
                 *(RELAY_PYCURL, RELAY_REQUESTS, SEGMENT, POSTHOG),

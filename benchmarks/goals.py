@@ -191,12 +191,6 @@ GOALS = (
         at_least=False,
     ),
     Goal(
-        "Two relay processes on one outbox, 0 ms, by one",
-        1.7,
-        "times",
-        _ratio("two_relays", cases.TWO_RELAYS, cases.ONE_RELAY, latency=0.0),
-    ),
-    Goal(
         "Two relay processes on one outbox, 50 ms, by one",
         1.7,
         "times",

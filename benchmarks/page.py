@@ -214,9 +214,8 @@ def _concurrency(found: Found) -> str:
 
 
 _PARTS = (
-    ("The request itself, by bare pycurl", cases.PYCURL),
-    ("The transport: headers, timeouts, what an error means", cases.TRANSPORT_PYCURL),
-    ("Order, retries, receipts, hand-over to threads", cases.MANY_MAPPED),
+    ("The request itself, by bare pycurl in one thread", cases.PYCURL_MULTI),
+    ("Transport, order, retries, receipts, hand-over between two threads", cases.MANY_MAPPED),
     ("Making the message in the benchmark, and mapping it", cases.MANY_PYCURL),
 )
 

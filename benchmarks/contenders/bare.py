@@ -112,33 +112,19 @@ def adapter_send(setting: Setting) -> Iterator[Work]:
 @contextmanager
 def pycurl_perform(setting: Setting) -> Iterator[Work]:
     """pycurl, a handle a thread."""
-    import pycurl  # noqa: PLC0415  # not everybody has it
-
     made = mapped(setting)
     handles: list[Any] = []  # kept from turn to turn, as threads are not
+    in_use: list[Any] = []
     local = threading.local()
-
-    def handle() -> Any:
-        curl = handles.pop() if handles else pycurl.Curl()
-        curl.setopt(pycurl.POST, 1)
-        curl.setopt(pycurl.NOSIGNAL, 1)
-        curl.setopt(pycurl.URL, made[0].url)
-        curl.setopt(pycurl.HTTPHEADER, ["Content-Type: application/json", "Expect:"])
-        curl.setopt(pycurl.TIMEOUT_MS, 10_000)
-        if setting.certificate is not None:
-            curl.setopt(pycurl.CAINFO, setting.certificate)
-        in_use.append(curl)
-        return curl
 
     def post(request: KochavaRequest) -> None:
         if not hasattr(local, "curl"):
-            local.curl = handle()
+            local.curl = handles.pop() if handles else _curl(setting, request.url)
+            in_use.append(local.curl)
         curl = local.curl
-        curl.setopt(pycurl.POSTFIELDS, request.body)
+        curl.setopt(curl.POSTFIELDS, request.body)
         answer = curl.perform_rb()
-        _check(curl.getinfo(pycurl.RESPONSE_CODE), answer)
-
-    in_use: list[Any] = []
+        _check(curl.getinfo(curl.RESPONSE_CODE), answer)
 
     def run(count: int) -> dict[str, float]:
         more = in_threads(post, made, setting.concurrency, count)
@@ -150,6 +136,58 @@ def pycurl_perform(setting: Setting) -> Iterator[Work]:
     yield Work(run=run)
     for curl in (*handles, *in_use):
         curl.close()
+
+
+@contextmanager
+def pycurl_multi(setting: Setting) -> Iterator[Work]:
+    """pycurl, all handles in one thread: libcurl's multi interface."""
+    pycurl = import_module("pycurl")
+    made = mapped(setting)
+    multi = pycurl.CurlMulti()
+    curls = [_curl(setting, made[0].url) for _ in range(setting.concurrency)]
+    answers: dict[Any, list[bytes]] = {curl: [] for curl in curls}
+    for curl, answer in answers.items():
+        curl.setopt(pycurl.WRITEFUNCTION, answer.append)
+
+    def run(count: int) -> None:
+        left = islice(cycle(made), count)
+        free, under_way = list(curls), 0
+        while True:
+            for curl, request in zip(free, left, strict=False):
+                answers[curl].clear()
+                curl.setopt(pycurl.POSTFIELDS, request.body)
+                multi.add_handle(curl)
+                under_way += 1
+            if not under_way:
+                return
+            multi.perform()
+            _, free, failed = multi.info_read()
+            if failed:
+                raise RuntimeError("a request has failed")
+            for curl in free:
+                _check(curl.getinfo(pycurl.RESPONSE_CODE), b"".join(answers[curl]))
+                multi.remove_handle(curl)
+                under_way -= 1
+            if not free:
+                multi.select(1.0)
+
+    yield Work(run=run)
+    for curl in curls:
+        curl.close()
+    multi.close()
+
+
+def _curl(setting: Setting, url: str) -> Any:
+    pycurl = import_module("pycurl")  # not everybody has it
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.POST, 1)
+    curl.setopt(pycurl.NOSIGNAL, 1)
+    curl.setopt(pycurl.URL, url)
+    curl.setopt(pycurl.HTTPHEADER, ["Content-Type: application/json", "Expect:"])
+    curl.setopt(pycurl.TIMEOUT_MS, 10_000)
+    if setting.certificate is not None:
+        curl.setopt(pycurl.CAINFO, setting.certificate)
+    return curl
 
 
 @contextmanager
