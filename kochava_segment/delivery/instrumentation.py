@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from kochava_segment.delivery.attempt import Attempt
 from kochava_segment.log_events import (
     ATTEMPT,
     DELIVERED,
@@ -17,9 +18,11 @@ from kochava_segment.log_events import (
     Throttle,
     app_in_brief,
 )
+from kochava_segment.request import KochavaRequest
 
 logging.getLogger("kochava_segment").addHandler(logging.NullHandler())
 _logger = logging.getLogger("kochava_segment.delivery")
+ACCEPTED = "accepted"
 
 
 @frozen(kw_only=True)
@@ -152,7 +155,7 @@ class LoggingHook:
 
     def outcome(self, event: OutcomeEvent) -> None:
         """Log an outcome."""
-        ended = DELIVERED if event.outcome == "accepted" else NOT_DELIVERED
+        ended = DELIVERED if event.outcome == ACCEPTED else NOT_DELIVERED
         ended.log(
             self.logger,
             action=event.action,
@@ -181,20 +184,63 @@ class Hooks:
                 return True
         return False
 
-    def attempt(self, event: AttemptEvent) -> None:
-        """Tell all of an attempt."""
-        for hook in self._hooks:
-            self._call(hook, hook.attempt, event)
+    def attempt(
+        self, request: KochavaRequest, app_guid: str, number: int, attempt: Attempt
+    ) -> None:
+        """Tell all of a request's attempt, if that matters to anybody."""
+        if self.hear_details:
+            event = AttemptEvent(
+                message_id=request.message_id,
+                action=request.action,
+                attempt=number,
+                status=attempt.status,
+                detail=attempt.detail if attempt.status is None else str(attempt.verdict),
+                elapsed=attempt.elapsed,
+                maybe_sent=attempt.maybe_sent,
+                app_guid=app_guid,
+                url=request.url,
+            )
+            for hook in self._hooks:
+                self._call(hook, hook.attempt, event)
 
-    def retry_scheduled(self, event: RetryScheduledEvent) -> None:
-        """Tell all of a retry."""
+    def retry_scheduled(
+        self, request: KochavaRequest, app_guid: str, number: int, status: int | None, wait: float
+    ) -> None:
+        """Tell all that the attempt of this number has failed, and when another follows."""
+        event = RetryScheduledEvent(
+            message_id=request.message_id,
+            action=request.action,
+            attempt=number,
+            status=status,
+            wait=wait,
+            app_guid=app_guid,
+        )
         for hook in self._hooks:
             self._call(hook, hook.retry_scheduled, event)
 
-    def outcome(self, event: OutcomeEvent) -> None:
-        """Tell all of an outcome."""
-        for hook in self._hooks:
-            self._call(hook, hook.outcome, event)
+    def outcome(
+        self,
+        request: KochavaRequest,
+        app_guid: str,
+        outcome: str,
+        *,
+        attempts: int,
+        status: int | None,
+        elapsed: float,
+    ) -> None:
+        """Tell all of a request's outcome; of `accepted`, if that matters to anybody."""
+        if outcome != ACCEPTED or self.hear_details:
+            event = OutcomeEvent(
+                message_id=request.message_id,
+                action=request.action,
+                outcome=outcome,
+                attempts=attempts,
+                status=status,
+                elapsed=elapsed,
+                app_guid=app_guid,
+            )
+            for hook in self._hooks:
+                self._call(hook, hook.outcome, event)
 
     def _call(self, hook: DeliveryHook, method: Callable[[Any], None], event: object) -> None:
         try:

@@ -26,13 +26,7 @@ from kochava_segment.delivery.answer import Verdict
 from kochava_segment.delivery.attempt import KOCHAVA, Attempt, Peer
 from kochava_segment.delivery.concurrency import make_concurrency
 from kochava_segment.delivery.driving import Stop
-from kochava_segment.delivery.instrumentation import (
-    AttemptEvent,
-    DeliveryHook,
-    Hooks,
-    OutcomeEvent,
-    RetryScheduledEvent,
-)
+from kochava_segment.delivery.instrumentation import ACCEPTED, DeliveryHook, Hooks
 from kochava_segment.delivery.judging import judge
 from kochava_segment.delivery.leases import LaneResult, LeasedLane, LeasedRequest
 from kochava_segment.delivery.make_workers import make_workers
@@ -70,7 +64,7 @@ _PATIENCE = 0.1  # seconds that a thread waits for an app that Kochava has slowe
 _SLOWED_FOR = 1.0  # seconds that an app rests after a 429 that does not say how long
 _STOP_AT_EXIT = 5.0
 _OUTCOMES = {
-    "delivered": "accepted",
+    "delivered": ACCEPTED,
     "rejected": "Rejected",
     "exhausted": "RetriesExhausted",
     "ambiguous": "AmbiguousDelivery",
@@ -445,13 +439,12 @@ class Relay:
                 prepared = self._prepare(leased.request)
             except Exception as error:  # noqa: BLE001  # whatever is wrong with it may be mended
                 detail = f"could not be made ready to be sent: {type(error).__name__}"
-                attempt, url = Attempt(verdict=Verdict.RETRY, detail=detail), leased.request.url
+                prepared, attempt = leased.request, Attempt(verdict=Verdict.RETRY, detail=detail)
             else:
-                attempt, url = (yield Post(prepared)), prepared.url
+                attempt = yield Post(prepared)
             work.attempts.append((leased, attempt))
             self._learn_from(app_guid, attempt)
-            if self._hooks.hear_details:
-                self._tell_attempt(app_guid, leased, attempt, url)
+            self._hooks.attempt(prepared, app_guid, leased.attempts + 1, attempt)
             if attempt.verdict in (Verdict.RETRY, Verdict.CREDENTIALS):
                 break  # what comes after it in this lane has to wait for it
         return 0.0
@@ -483,52 +476,22 @@ class Relay:
             self._pace_of(app_guid).slow_down()
             self._blocked[app_guid] = time.monotonic() + self._rest(attempt)
 
-    # Hooks.
-
-    def _tell_attempt(
-        self, app_guid: str, leased: LeasedRequest, attempt: Attempt, url: str
-    ) -> None:
-        self._hooks.attempt(
-            AttemptEvent(
-                message_id=leased.request.message_id,
-                action=leased.request.action,
-                attempt=leased.attempts + 1,
-                status=attempt.status,
-                detail=attempt.detail if attempt.status is None else str(attempt.verdict),
-                elapsed=attempt.elapsed,
-                maybe_sent=attempt.maybe_sent,
-                app_guid=app_guid,
-                url=url,
-            )
-        )
-
     def _tell(self, worked: _Worked, result: LaneResult) -> None:
+        app_guid = worked.lane.app_guid
         for (leased, attempt), settled in zip(worked.attempts, result.settled, strict=True):
             outcome = _OUTCOMES.get(settled.state)
-            if outcome == "accepted" and not self._hooks.hear_details:
-                continue
             if outcome is not None:
                 self._hooks.outcome(
-                    OutcomeEvent(
-                        message_id=leased.request.message_id,
-                        action=leased.request.action,
-                        outcome=outcome,
-                        attempts=settled.attempts,
-                        status=settled.status,
-                        elapsed=settled.waited + attempt.elapsed,
-                        app_guid=worked.lane.app_guid,
-                    )
+                    leased.request,
+                    app_guid,
+                    outcome,
+                    attempts=settled.attempts,
+                    status=settled.status,
+                    elapsed=settled.waited + attempt.elapsed,
                 )
             elif attempt.verdict is Verdict.RETRY:
                 self._hooks.retry_scheduled(
-                    RetryScheduledEvent(
-                        message_id=leased.request.message_id,
-                        action=leased.request.action,
-                        attempt=settled.attempts,
-                        status=settled.status,
-                        wait=result.wait,
-                        app_guid=worked.lane.app_guid,
-                    )
+                    leased.request, app_guid, settled.attempts, settled.status, result.wait
                 )
 
 

@@ -16,13 +16,7 @@ from attrs import define, frozen
 
 from kochava_segment.delivery.answer import Verdict
 from kochava_segment.delivery.attempt import Attempt
-from kochava_segment.delivery.instrumentation import (
-    AttemptEvent,
-    DeliveryHook,
-    Hooks,
-    OutcomeEvent,
-    RetryScheduledEvent,
-)
+from kochava_segment.delivery.instrumentation import ACCEPTED, DeliveryHook, Hooks
 from kochava_segment.delivery.rate import RateLimiter
 from kochava_segment.delivery.retry import Attempts, RetryPolicy
 from kochava_segment.errors import (
@@ -107,8 +101,7 @@ class DeliverySteps:
         except DeliveryError as error:
             self._tell_outcome(run, type(error).__name__)
             raise
-        if self._hooks.hear_details:
-            self._tell_outcome(run, "accepted")
+        self._tell_outcome(run, ACCEPTED)
         return receipt
 
     def _until_settled(self, run: _Run) -> Steps[Receipt]:
@@ -118,15 +111,14 @@ class DeliverySteps:
             run.begin_attempt()
             attempt: Attempt = yield Post(run.request, None if math.isinf(run.left) else run.left)
             run.status = attempt.status
-            if self._hooks.hear_details:
-                self._tell_attempt(run, attempt)
+            self._hooks.attempt(run.request, run.app, run.attempts, attempt)
             self._learn_from(run, attempt)
             if attempt.verdict is Verdict.ACCEPTED:
                 return run.receipt(attempt)
             if attempt.verdict is not Verdict.RETRY:
                 raise run.error(_FINAL[attempt.verdict], attempt.detail)
             seconds = self._wait_after(run, attempt)
-            self._tell_retry(run, seconds)
+            self._hooks.retry_scheduled(run.request, run.app, run.attempts, run.status, seconds)
             yield from self._pause(run, seconds)
 
     def _pause(self, run: _Run, seconds: float) -> Generator[Wait, Any, None]:
@@ -161,44 +153,14 @@ class DeliverySteps:
             raise run.gave_up(f"{attempt.detail}, and the caller's time is up")
         return seconds
 
-    def _tell_attempt(self, run: _Run, attempt: Attempt) -> None:
-        self._hooks.attempt(
-            AttemptEvent(
-                message_id=run.request.message_id,
-                action=run.request.action,
-                attempt=run.attempts,
-                status=attempt.status,
-                detail=attempt.detail if attempt.status is None else str(attempt.verdict),
-                elapsed=attempt.elapsed,
-                maybe_sent=attempt.maybe_sent,
-                app_guid=run.app,
-                url=run.request.url,
-            )
-        )
-
-    def _tell_retry(self, run: _Run, seconds: float) -> None:
-        self._hooks.retry_scheduled(
-            RetryScheduledEvent(
-                message_id=run.request.message_id,
-                action=run.request.action,
-                attempt=run.attempts,
-                status=run.status,
-                wait=seconds,
-                app_guid=run.app,
-            )
-        )
-
     def _tell_outcome(self, run: _Run, outcome: str) -> None:
         self._hooks.outcome(
-            OutcomeEvent(
-                message_id=run.request.message_id,
-                action=run.request.action,
-                outcome=outcome,
-                attempts=run.attempts,
-                status=run.status,
-                elapsed=run.elapsed,
-                app_guid=run.app,
-            )
+            run.request,
+            run.app,
+            outcome,
+            attempts=run.attempts,
+            status=run.status,
+            elapsed=run.elapsed,
         )
 
 
