@@ -1,6 +1,7 @@
 """The command line as a user runs it: as processes."""
 
 import inspect
+import logging
 import os
 import subprocess
 import sys
@@ -37,11 +38,21 @@ def run(*arguments, stdin="", env=None, timeout=60, text=True, **options):
     )
 
 
+class _Runner(CliRunner):
+    def invoke(self, *args, **options):
+        logger = logging.getLogger("kochava_segment")
+        before = logger.level  # `serve` and `relay` set it, for good as they think
+        try:
+            return super().invoke(*args, **options)
+        finally:
+            logger.setLevel(before)
+
+
 def runner(**options):
     """Click's runner of commands in this process, the two outputs apart; before 8.2 it has to be told."""
     if "mix_stderr" in inspect.signature(CliRunner).parameters:
         options["mix_stderr"] = False
-    return CliRunner(**options)
+    return _Runner(**options)
 
 
 def start(*arguments, env=None, **options):
