@@ -50,6 +50,12 @@ def imports_in_a_thread() -> Iterator[None]:
         yield
 
 
+def wait_for_imports() -> None:
+    """Before a fork takes locks of its own that threads of ours may want: wait until none imports."""
+    if _importing.acquire(timeout=_PATIENCE):
+        _importing.release()
+
+
 def _renew_all() -> None:
     for renewable in tuple(_renewables):
         renewable.after_fork()

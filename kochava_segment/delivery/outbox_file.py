@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from kochava_segment.delivery.after_fork import keep_for_ever
+from kochava_segment.delivery.after_fork import keep_for_ever, wait_for_imports
 from kochava_segment.errors import OutboxError, OutboxUnavailable, OutboxUnusable
 from kochava_segment.log_events import OUTBOX_NOT_PRIVATE
 
@@ -391,6 +391,7 @@ _creating = threading.Lock()
 
 
 def _before_fork() -> None:
+    wait_for_imports()  # as long as leases can be renewed
     _held[:] = list(_files)
     for file in _held:
         file.before_fork()

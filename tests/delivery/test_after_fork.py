@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
+import warnings
 from weakref import WeakSet
 
 import pytest
 
 from kochava_segment.delivery import after_fork
+from kochava_segment.delivery.outbox import Outbox
 
 
 class Renewable:
@@ -67,3 +71,30 @@ def test_a_child_that_is_born_while_a_thread_imports_can_import_it_as_well():
     command = [sys.executable, "-c", _FORKS_WHILE_A_THREAD_IMPORTS]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
+def test_a_fork_that_waits_for_an_import_holds_up_nobody_at_the_outbox(tmp_path):
+    def import_and_write():
+        with after_fork.imports_in_a_thread():
+            under_way.set()
+            time.sleep(0.3)
+            with box.file.writing():
+                pass
+
+    box = Outbox(tmp_path / "outbox.sqlite3")
+    under_way = threading.Event()
+    thread = threading.Thread(target=import_and_write)
+    thread.start()
+    assert under_way.wait(10)
+    began = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        child = os.fork()
+    if not child:
+        os._exit(0)
+    took = time.monotonic() - began
+    os.waitpid(child, 0)
+    thread.join()
+    box.close()
+    assert took < after_fork._PATIENCE - 0.5

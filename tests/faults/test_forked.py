@@ -43,9 +43,7 @@ def kochava():
 
 @pytest.fixture
 def destination(path, kochava):
-    with KochavaDestination(
-        "koapp", endpoint=kochava.url, outbox=path, workers=4, lease=1.0
-    ) as destination:
+    with KochavaDestination("koapp", endpoint=kochava.url, outbox=path, workers=4) as destination:
         yield destination
 
 
@@ -138,14 +136,17 @@ def test_what_a_child_enqueues_is_kept_when_its_parent_closes_the_file_first(pat
     assert stored_numbers(path) == [0, 1, 2]
 
 
-def test_children_that_end_at_once_lose_nothing(destination, path, kochava):
-    destination.enqueue(message(0))
-    children = [
-        _forked(lambda number=number: destination.enqueue(message(number)))
-        for number in range(1, 9)
-    ]
-    assert [_exit_code(child) for child in children] == [0] * 8
-    destination.close()
+def test_children_that_end_at_once_lose_nothing(path, kochava):
+    destination = KochavaDestination(
+        "koapp", endpoint=kochava.url, outbox=path, workers=4, lease=1.0
+    )
+    with destination:
+        destination.enqueue(message(0))
+        children = [
+            _forked(lambda number=number: destination.enqueue(message(number)))
+            for number in range(1, 9)
+        ]
+        assert [_exit_code(child) for child in children] == [0] * 8
     status = drained(path, kochava.url)
     assert status.states == {"delivered": 9}
     arrived = Arrived(kochava)
