@@ -71,7 +71,7 @@ class AiohttpTransport:
             async with self._opened_session().post(
                 route.url,
                 data=body,
-                headers={**standard_headers(), **request.headers},
+                headers=request.headers,  # on top of the session's
                 allow_redirects=False,
                 proxy=route.proxy,
                 ssl=route.tls,
@@ -90,6 +90,7 @@ class AiohttpTransport:
     def _opened_session(self) -> aiohttp.ClientSession:
         if self._session is None:  # it belongs to the loop that is running now
             self._session = aiohttp.ClientSession(
+                headers=standard_headers(),
                 connector=aiohttp.TCPConnector(limit=0),  # how many at once is decided elsewhere
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # it was asked not to be compressed
