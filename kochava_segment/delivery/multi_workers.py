@@ -5,6 +5,7 @@ Many threads that post would mostly wait for each other: of the interpreter's lo
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
@@ -25,6 +26,7 @@ from kochava_segment.delivery.workers import Done, join
 
 _Job = TypeVar("_Job")
 _LONG = 60.0  # seconds; whoever has something to do ends the wait before
+_A_MOMENT = 0.5  # seconds
 _LATER = object()  # what came of a step shows later
 
 
@@ -120,12 +122,22 @@ class MultiWorkers(Generic[_Job]):
             try:
                 self._turn()
             except Exception as error:  # noqa: BLE001  # of the transport; nobody else would go on
-                self._transfers.close()
-                self._transfers = self._transport.transfers()
-                waiting = {working for *_, working in self._waits}
-                for working in self._under_way - waiting:
-                    self._go_on(working, self._attempt(working, error))
+                self._begin_anew(error)
         self._transfers.close()
+
+    def _begin_anew(self, error: Exception) -> None:
+        """After an error that is no request's own: what was posted may have been sent."""
+        with contextlib.suppress(Exception):
+            self._transfers.close()
+        while True:
+            try:
+                self._transfers = self._transport.transfers()
+                break
+            except OSError:  # too many files are open
+                time.sleep(_A_MOMENT)
+        waiting = {working for *_, working in self._waits}
+        for working in self._under_way - waiting:
+            self._go_on(working, self._attempt(working, error))
 
     def _turn(self) -> None:
         self._start_jobs()

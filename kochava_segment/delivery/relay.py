@@ -236,7 +236,7 @@ class Relay:
             if self._stop.is_set() and (self._out == 0 or time.monotonic() > self._stop_by):
                 break
             self._turn()
-            workers.start(self._lanes_out)
+            self._start_workers()
         self._turn()  # settles the last results, and leaves if nothing is out
         workers.stop()
 
@@ -273,11 +273,7 @@ class Relay:
             # The results are kept, and settled when the outbox can be written again. A number that
             # was taken in vain is free: another relay may have it by now.
             self._relay, self._leased_until, self._renew_at = registered
-            expected = isinstance(error, OutboxError)
-            detail = str(error) if expected else f"{type(error).__name__} in its own work"
-            if self._failure != detail:
-                self._failure = detail
-                RELAY_WAITS.log(reason=detail, relay=_name())
+            self._wait_after(error)
             self._looked.set()
             return
         self._looked.set()
@@ -295,6 +291,19 @@ class Relay:
             self._out += len(lane.requests)
             self._lanes_out += 1
             self._workers.put(_Work(lane, self._relay))
+
+    def _start_workers(self) -> None:
+        try:
+            self._workers.start(self._lanes_out)
+        except Exception as error:  # noqa: BLE001  # no thread, or too many open files: as above
+            self._wait_after(error)
+
+    def _wait_after(self, error: Exception) -> None:
+        expected = isinstance(error, OutboxError)
+        detail = str(error) if expected else f"{type(error).__name__} in its own work"
+        if self._failure != detail:
+            self._failure = detail
+            RELAY_WAITS.log(reason=detail, relay=_name())
 
     @property
     def _most_in_flight(self) -> int:

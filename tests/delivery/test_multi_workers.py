@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kochava_segment import Answer, KochavaDestination, OutcomeKind, RetryPolicy, TransportFailure
-from kochava_segment.delivery import in_order
+from kochava_segment.delivery import in_order, multi_workers
 from kochava_segment.delivery.attempt import KOCHAVA
 from kochava_segment.delivery.concurrency import PinnedConcurrency
 from kochava_segment.delivery.driving import Stop
@@ -226,6 +226,32 @@ def test_a_transport_that_breaks_may_have_sent_what_was_under_way_and_the_rest_g
     results = list(run(items, steps_of, transport=transport, concurrency=3))
     assert sorted(results) == sorted((item, 200) for item in items)
     assert (transport.opened, transport.closed) == (2, 2)
+
+
+def test_a_transport_that_cannot_begin_anew_at_once_does_so_later(monkeypatch):
+    class Breaks(InMemoryTransfers):
+        def transfers(self):
+            self.opened += 1
+            if self.opened in (2, 3):
+                raise OSError("too many open files")
+            return self
+
+        def wait(self, seconds):
+            if self.opened == 1 and self._under_way:
+                self._under_way.clear()
+                raise RuntimeError("of its own")
+            return super().wait(seconds)
+
+    def steps_of(item):
+        attempts = []
+        while not attempts or attempts[-1].status is None:
+            attempts.append((yield Post(REQUEST)))
+        return item, len(attempts)
+
+    monkeypatch.setattr(multi_workers, "_A_MOMENT", 0.01)
+    transport = Breaks()
+    assert list(run(["a1", "a2"], steps_of, transport=transport)) == [("a1", 2), ("a2", 1)]
+    assert transport.opened == 4
 
 
 # With libcurl.

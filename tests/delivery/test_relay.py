@@ -17,6 +17,7 @@ from kochava_segment.delivery.outbox_inspection import EntryFilter, entries, out
 from kochava_segment.delivery.relay import Relay, RelaySettings
 from kochava_segment.delivery.retry import RetryPolicy
 from kochava_segment.delivery.transport import RecordingTransport
+from kochava_segment.delivery.workers import ThreadedWorkers
 from tests.delivery.outboxes import assert_consistent, lease, put, register, rows, states
 
 OK = Answer(200, {}, b'{"success":"1"}')
@@ -679,3 +680,21 @@ def test_three_relays_on_one_file_send_all_in_order_and_nothing_twice(box, relay
     assert_consistent(box)
     for other in boxes:
         other.close()
+
+
+def test_a_relay_that_cannot_start_workers_tries_again(box, relays, monkeypatch, caplog):
+    start = ThreadedWorkers.start
+    failures = iter([RuntimeError("can't start new thread")] * 2)
+
+    def start_later(self, jobs):
+        for failure in failures:
+            raise failure
+        start(self, jobs)
+
+    monkeypatch.setattr(ThreadedWorkers, "start", start_later)
+    monkeypatch.setattr(module, "_AFTER_FAILURE", 0.01)
+    _, transport = relays()
+    put(box, "m-1")
+    wait_until(lambda: drained(box))
+    assert len(transport.requests) == 1
+    assert "RuntimeError in its own work" in caplog.text
