@@ -159,15 +159,15 @@ class Attempts:
 
     policy: RetryPolicy
     history: tuple[Attempt, ...] = ()
+    maybe_sent: bool = False  # any of them
 
     def after(self, attempt: Attempt) -> Attempts:
         """These attempts and one more."""
-        return evolve(self, history=(*self.history, attempt))
-
-    @property
-    def maybe_sent(self) -> bool:
-        """Whether any of them may have been counted."""
-        return any(attempt.maybe_sent for attempt in self.history)
+        return evolve(
+            self,
+            history=(*self.history, attempt),
+            maybe_sent=self.maybe_sent or attempt.maybe_sent,
+        )
 
     @property
     def counted(self) -> int:

@@ -50,6 +50,7 @@ _Result = TypeVar("_Result")
 # They are told a bool after Wait, an Attempt after Post.
 Steps = Generator[Wait | Post, Any, _Result]
 
+_AT_ONCE = Wait(0.0)
 _FINAL: dict[Verdict, type[DeliveryError]] = {
     Verdict.REJECTED: Rejected,
     Verdict.CREDENTIALS: CredentialsRejected,
@@ -83,6 +84,7 @@ class DeliverySteps:
         self._hooks = Hooks(hooks)
         self._clock = clock
         self._refusals = _Refusals(clock)
+        self._none_failed = Attempts(retry)
 
     def of(self, request: KochavaRequest, deadline: float = math.inf) -> Steps[Receipt]:
         """The steps of a request.
@@ -95,7 +97,7 @@ class DeliverySteps:
         Raises:
             DeliveryError: as `KochavaDestination.send` says.
         """
-        run = _Run(request, self._retry, self._clock, deadline)
+        run = _Run(request, self._none_failed, self._clock, deadline)
         try:
             receipt = yield from self._until_settled(run)
         except DeliveryError as error:
@@ -109,7 +111,7 @@ class DeliverySteps:
             yield from self._pause(run, self._limiter.reserve(run.left - _LEAST_ATTEMPT))
             self._refusals.check(run)
             run.begin_attempt()
-            attempt: Attempt = yield Post(run.request, None if math.isinf(run.left) else run.left)
+            attempt: Attempt = yield Post(run.request, run.limit)
             run.status = attempt.status
             self._hooks.attempt(run.request, run.app, run.attempts, attempt)
             self._learn_from(run, attempt)
@@ -126,7 +128,7 @@ class DeliverySteps:
             raise run.gave_up("the pace left no time for another attempt")
         if seconds + _LEAST_ATTEMPT > run.left:
             raise run.gave_up("the time that the caller gave left none for an attempt")
-        closed: bool = yield Wait(seconds)
+        closed: bool = yield Wait(seconds) if seconds else _AT_ONCE
         if closed:
             raise run.gave_up("the destination was closed")
 
@@ -167,19 +169,23 @@ class DeliverySteps:
 class _Run:
     """One request on its way."""
 
-    __slots__ = ("_clock", "_deadline", "_started", "attempts", "failed", "request", "status")
+    __slots__ = (
+        *("_clock", "_deadline", "_started"),
+        *("app", "attempts", "failed", "request", "status"),
+    )
 
     def __init__(
         self,
         request: KochavaRequest,
-        policy: RetryPolicy,
+        failed: Attempts,
         clock: Callable[[], float],
         deadline: float,
     ) -> None:
         self.request = request
+        self.app = request.ordering_key.partition("/")[0]
         self.attempts = 0
         self.status: int | None = None
-        self.failed = Attempts(policy)
+        self.failed = failed
         self._clock = clock
         self._deadline = deadline
         self._started = 0.0
@@ -200,8 +206,9 @@ class _Run:
         return self._deadline - self._clock()
 
     @property
-    def app(self) -> str:
-        return self.request.ordering_key.partition("/")[0]
+    def limit(self) -> float | None:
+        """The same; None if it can wait."""
+        return None if self._deadline == math.inf else self.left
 
     def receipt(self, attempt: Attempt) -> Receipt:
         return Receipt(
