@@ -25,7 +25,6 @@
 
 #define MOST_CONNECTIONS 65536
 #define CHUNK 65536
-#define AWAKE 1000000 /* ns without a request for which it does not sleep */
 
 typedef struct {
     char *received;
@@ -249,12 +248,8 @@ int main(int count, char **arguments) {
     printf("%d\n", ntohs(address.sin_port));
     fflush(stdout);
     struct epoll_event events[256];
-    /* To wake it would cost whoever sends a request, and the slower one sends the more often. A server
-       at the other end of a network costs nobody that. */
-    int64_t awake_until = 0, awake = latency ? 0 : AWAKE;
     for (;;) {
-        int ready = epoll_wait(epoll, events, 256, awake && now() < awake_until ? 0 : -1);
-        if (ready) awake_until = now() + awake;
+        int ready = epoll_wait(epoll, events, 256, -1);
         for (int i = 0; i < ready; i++) {
             int number = events[i].data.fd;
             if (number == STDIN_FILENO)
