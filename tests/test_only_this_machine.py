@@ -70,7 +70,7 @@ def outcomes(tmp_path):
         (tmp_path / "test_attempts.py").write_text(head + "\n".join(tests))
         result = subprocess.run(
             [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider",
-             "-p", "tests.only_this_machine", "-n", "0", str(tmp_path)],
+             "-p", "no:hypothesispytest", "-p", "tests.only_this_machine", "-n", "0", str(tmp_path)],
             capture_output=True, text=True, timeout=60, check=False,
             cwd=Path(__file__).parents[1],
         )  # fmt: skip
