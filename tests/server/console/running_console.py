@@ -1,5 +1,6 @@
 """A receiver with its console in a thread, and people who visit it."""
 
+import asyncio
 import html
 import re
 import threading
@@ -57,11 +58,20 @@ def running_console(folder, token=TOKEN, **options):
             yield RunningConsole(destination, kochava, app, url)
 
 
+class _Server(uvicorn.Server):
+    """Looks often whether it is to end: tests start and end many."""
+
+    async def main_loop(self):
+        await self.on_tick(0)
+        while not self.should_exit:  # noqa: ASYNC110  # another thread sets it
+            await asyncio.sleep(0.005)
+
+
 @contextmanager
 def served(app):
     """An application over real HTTP."""
     bound = running.bind("127.0.0.1", 0)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(app, http=PatientProtocol, ws="none", lifespan="on", log_config=None)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
