@@ -548,7 +548,8 @@ def test_sigterm_stops_the_relay_and_then_ends_the_process(tmp_path, kochava):
         ).start()
         destination.enqueue_many(ios(messageId=str(n), anonymousId=str(n)) for n in range(200))
         print("ready", flush=True)
-        time.sleep(60)
+        for _ in range(600):  # not once: Python tells of a signal between two calls
+            time.sleep(0.1)
     """
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "outbox"), kochava.url],
