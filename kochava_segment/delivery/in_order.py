@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
@@ -59,8 +59,7 @@ def run_in_order(
         while True:
             yield from run.finished()
             if run.has_room():
-                run.start_next()
-                run.start_workers()
+                run.take()
             elif run.outstanding:
                 run.start_workers()  # the limit may have grown since the last item was taken
                 run.wait()
@@ -89,7 +88,8 @@ class _Run(Generic[_Item, _Result]):
         self._concurrency = concurrency
         self._on_close = on_close
         self._lock = threading.Lock()
-        self._waiting: dict[Hashable, deque[_Item]] = {}  # for each key that is being worked on
+        self._busy: set[Hashable] = set()  # keys that are being worked on
+        self._waiting: defaultdict[Hashable, deque[_Item]] = defaultdict(deque)  # for one of them
         self._held = 0  # items in there
         self._results: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
         self._awaited: deque[tuple[bool, Any]] = deque()
@@ -117,8 +117,14 @@ class _Run(Generic[_Item, _Result]):
         ready, limit = self.outstanding - self._held, self._concurrency.limit
         return not self._exhausted and ready < READY * limit and self._held < HELD * limit
 
-    def start_next(self) -> None:
-        """Take an item from the input, and start it or hold it until its turn."""
+    def take(self) -> None:
+        """Take items from the input while there is room, until something has finished."""
+        while self.has_room() and self._results.empty():
+            self._take_next()
+            self.start_workers()
+
+    def _take_next(self) -> None:
+        """Take an item, and have it worked on or hold it until its turn."""
         try:
             item = next(self._source)
         except StopIteration:
@@ -145,11 +151,10 @@ class _Run(Generic[_Item, _Result]):
         if key is None:
             return False
         with self._lock:
-            waiting = self._waiting.get(key)
-            if waiting is None:
-                self._waiting[key] = deque()
+            if key not in self._busy:
+                self._busy.add(key)
                 return False
-            waiting.append(item)
+            self._waiting[key].append(item)
             self._held += 1
             return True
 
@@ -163,11 +168,13 @@ class _Run(Generic[_Item, _Result]):
 
     def _start_next_of(self, key: Hashable) -> None:
         with self._lock:
-            waiting = self._waiting[key]
-            if not waiting:
-                del self._waiting[key]
+            waiting = self._waiting.get(key)
+            if waiting is None:
+                self._busy.discard(key)
                 return
             item = waiting.popleft()
+            if not waiting:
+                del self._waiting[key]
             self._held -= 1
         self._workers.put(item)  # behind the others: other keys have waited longer
 

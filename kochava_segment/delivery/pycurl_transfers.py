@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pycurl
-from attrs import frozen
+from attrs import define
 
 from kochava_segment.delivery.after_fork import keep_for_ever, renew_after_fork
 from kochava_segment.delivery.answer import Answer, TransportFailure
@@ -20,7 +20,7 @@ from kochava_segment.request import KochavaRequest
 _WITHOUT_SOCKET = 0.005
 
 
-@frozen(eq=False)
+@define(eq=False)
 class _Transfer:
     """A request under way, and when it has to be over."""
 

@@ -108,7 +108,8 @@ class DeliverySteps:
 
     def _until_settled(self, run: _Run) -> Steps[Receipt]:
         while True:
-            yield from self._pause(run, self._limiter.reserve(run.left - _LEAST_ATTEMPT))
+            turn = self._limiter.reserve(run.left - _LEAST_ATTEMPT)
+            run.check_open(closed=(yield self._pause(run, turn)))
             self._refusals.check(run)
             run.begin_attempt()
             attempt: Attempt = yield Post(run.request, run.limit)
@@ -121,16 +122,15 @@ class DeliverySteps:
                 raise run.error(_FINAL[attempt.verdict], attempt.detail)
             seconds = self._wait_after(run, attempt)
             self._hooks.retry_scheduled(run.request, run.app, run.attempts, run.status, seconds)
-            yield from self._pause(run, seconds)
+            run.check_open(closed=(yield self._pause(run, seconds)))
 
-    def _pause(self, run: _Run, seconds: float) -> Generator[Wait, Any, None]:
+    def _pause(self, run: _Run, seconds: float) -> Wait:
+        """A wait. Raises if there is no time for it."""
         if run.attempts and run.elapsed + seconds > self._retry.deadline:
             raise run.gave_up("the pace left no time for another attempt")
         if seconds + _LEAST_ATTEMPT > run.left:
             raise run.gave_up("the time that the caller gave left none for an attempt")
-        closed: bool = yield Wait(seconds) if seconds else _AT_ONCE
-        if closed:
-            raise run.gave_up("the destination was closed")
+        return Wait(seconds) if seconds else _AT_ONCE
 
     def _learn_from(self, run: _Run, attempt: Attempt) -> None:
         """What an attempt teaches for other requests."""
@@ -189,6 +189,11 @@ class _Run:
         self._clock = clock
         self._deadline = deadline
         self._started = 0.0
+
+    def check_open(self, *, closed: bool) -> None:
+        """Raise if the destination was closed meanwhile."""
+        if closed:
+            raise self.gave_up("the destination was closed")
 
     def begin_attempt(self) -> None:
         if not self.attempts:  # what it waited for its turn before is not its own fault
