@@ -18,9 +18,9 @@ from kochava_segment.delivery.workers import MakeWorkers
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-# How many items are taken from the input and not yet yielded, for each thread. Few need to be ready
-# to keep the threads busy; many may wait behind another of their key, so that a busy key, which one
-# thread works off at its own pace, leaves room for others behind it in the input.
+# How many items are taken from the input and not yet yielded, for each that is worked on at once. Few
+# need to be ready to keep the workers busy; many may wait behind another of their key, so that a busy
+# key, which is worked off at its own pace, leaves room for others behind it in the input.
 READY = 4
 HELD = 64
 _AT_EXIT = 15.0  # seconds in which an exiting interpreter lets work under way end
@@ -34,14 +34,14 @@ def run_in_order(
     concurrency: Concurrency,
     on_close: Callable[[], None] = lambda: None,
 ) -> Generator[_Result, None, None]:
-    """Work on items in threads, and yield the results in the order of completion.
+    """Have items worked on, and yield the results in the order of completion.
 
     Items are taken from the input in the caller's thread, as room comes free. What is finished is
     yielded before more is taken, so an input that blocks holds back only what finishes meanwhile.
 
-    For each thread, up to 4 items are ready, worked on or finished, and up to 64 wait for an earlier
-    one of their key. Only when those 64 are taken up does a key that is busier than all others hold
-    them up: then the input goes on as fast as that key's items are worked off.
+    For each item that may be worked on at once, up to 4 are ready, worked on or finished, and up to 64
+    wait for an earlier one of their key. Only when those 64 are taken up does a key that is busier than
+    all others hold them up: then the input goes on as fast as that key's items are worked off.
 
     Closing the generator ends the run: no other item is started, items under way are waited for,
     and nothing more is yielded. The exit of the interpreter does the same to a run that nobody
@@ -72,7 +72,7 @@ def run_in_order(
 
 
 class _Run(Generic[_Item, _Result]):
-    """One run: its threads, and what they are to do. Driven from the caller's thread alone."""
+    """One run: what was taken, what waits, what has finished. Driven from the caller's thread alone."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class _Run(Generic[_Item, _Result]):
                 self._workers.put(item)
 
     def start_workers(self) -> None:
-        """Start another thread if there is work for it."""
+        """See to it that somebody works on what was taken."""
         self._workers.start(self.outstanding - self._held)
 
     def wait(self) -> None:
@@ -159,9 +159,8 @@ class _Run(Generic[_Item, _Result]):
             return True
 
     def _done(self, item: _Item, succeeded: bool, result: Any) -> None:  # noqa: FBT001  # as Done has it
-        self._results.put(
-            (succeeded, result)
-        )  # first, so that the results of a key keep their order
+        # First, so that the results of a key keep their order.
+        self._results.put((succeeded, result))
         key = self._key(item)
         if key is not None:
             self._start_next_of(key)

@@ -26,7 +26,7 @@ from kochava_segment.delivery.workers import Done, join
 
 _Job = TypeVar("_Job")
 _LONG = 60.0  # seconds; whoever has something to do ends the wait before
-_A_MOMENT = 0.5  # seconds
+_A_MOMENT = 0.1  # seconds
 _LATER = object()  # what came of a step shows later
 
 
@@ -129,12 +129,12 @@ class MultiWorkers(Generic[_Job]):
         """After an error that is no request's own: what was posted may have been sent."""
         with contextlib.suppress(Exception):
             self._transfers.close()
-        while True:
-            try:
+        opened = False
+        while not opened:
+            time.sleep(_A_MOMENT)  # what goes wrong at once might do so for ever
+            with contextlib.suppress(OSError):  # too many files are open
                 self._transfers = self._transport.transfers()
-                break
-            except OSError:  # too many files are open
-                time.sleep(_A_MOMENT)
+                opened = True
         waiting = {working for *_, working in self._waits}
         for working in self._under_way - waiting:
             self._go_on(working, self._attempt(working, error))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kochava_segment import Answer, KochavaDestination, OutcomeKind, RetryPolicy, TransportFailure
-from kochava_segment.delivery import in_order, multi_workers
+from kochava_segment.delivery import in_order
 from kochava_segment.delivery.attempt import KOCHAVA
 from kochava_segment.delivery.concurrency import PinnedConcurrency
 from kochava_segment.delivery.driving import Stop
@@ -228,7 +228,7 @@ def test_a_transport_that_breaks_may_have_sent_what_was_under_way_and_the_rest_g
     assert (transport.opened, transport.closed) == (2, 2)
 
 
-def test_a_transport_that_cannot_begin_anew_at_once_does_so_later(monkeypatch):
+def test_a_transport_that_cannot_begin_anew_at_once_does_so_later():
     class Breaks(InMemoryTransfers):
         def transfers(self):
             self.opened += 1
@@ -248,7 +248,6 @@ def test_a_transport_that_cannot_begin_anew_at_once_does_so_later(monkeypatch):
             attempts.append((yield Post(REQUEST)))
         return item, len(attempts)
 
-    monkeypatch.setattr(multi_workers, "_A_MOMENT", 0.01)
     transport = Breaks()
     assert list(run(["a1", "a2"], steps_of, transport=transport)) == [("a1", 2), ("a2", 1)]
     assert transport.opened == 4
