@@ -292,7 +292,9 @@ def test_a_thread_that_was_held_up_takes_no_answer_for_lost(kochava_emulator):
     with KochavaDestination("koapp", endpoint=url, **options) as destination:
         outcomes = list(destination.send_many(messages(100), concurrency=8))
     assert [outcome.kind for outcome in outcomes] == [OutcomeKind.ACCEPTED] * 100
-    assert {outcome.receipt.attempts for outcome in outcomes} == {1}
+    # A connection that was not open yet may have taken too long: then nothing was sent over it.
+    assert not any(outcome.receipt.maybe_repeated for outcome in outcomes)
+    assert kochava_emulator.counted == 100
 
 
 def test_an_answer_that_does_not_come_in_time_is_lost():
