@@ -125,6 +125,7 @@ def test_a_contender_that_fails_does_not_hold_up_the_others():
     assert len(said) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="it looks at processes in /proc")
 def test_a_contender_that_takes_too_long_is_ended_with_what_it_has_started(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "_FAREWELL", 0.2)
@@ -227,6 +228,7 @@ def benchmark(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_case_can_be_measured_alone(tmp_path):
     file = tmp_path / "results.json"
     said = benchmark("--quick", "--only", "mapping", "--json", str(file)).stdout

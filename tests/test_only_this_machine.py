@@ -79,6 +79,7 @@ def outcomes(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_whoever_reaches_for_another_machine_fails(outcomes):
     told = outcomes(_ATTEMPTS)
     for name in _ATTEMPTS:
@@ -87,5 +88,6 @@ def test_whoever_reaches_for_another_machine_fails(outcomes):
     assert "CONNECT 192.0.2.1:443 HTTP/1." in told
 
 
+@pytest.mark.slow
 def test_whoever_stays_here_does_not(outcomes):
     assert "1 passed" in outcomes({"allowed": _ALLOWED})

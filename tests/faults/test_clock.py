@@ -16,7 +16,8 @@ _MESSAGES = 60
 _JUMPS = (3 * DAY, pytest.param(-3 * DAY, marks=pytest.mark.slow))
 
 
-@pytest.mark.parametrize("days", [4_000, pytest.param(0.5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("days", [0.5, 4_000])
 def test_jumps_to_and_fro_neither_stall_nor_lose_nor_exhaust(tmp_path, days):
     path = tmp_path / "outbox.sqlite3"
     faults = Faults(error_rate=0.3, reset_before_reading=0.1, seed=4)

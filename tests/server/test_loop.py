@@ -239,6 +239,7 @@ def sync_an_audience(corners, members, size):
     box.close()
 
 
+@pytest.mark.slow
 def test_an_audience_reaches_every_device_that_is_known_and_lists_the_others(corners):
     sync_an_audience(corners, 500, 200)
 

@@ -11,6 +11,8 @@ from kochava_segment.emulator import Faults
 from tests.messages import IDFA, ios
 from tests.server.console.running_console import TOKEN, running_console
 
+pytestmark = pytest.mark.slow  # a browser takes its time
+
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text("utf-8")
 WITHIN = 10.0  # seconds
 PURCHASE = ios(event="Order Completed", properties={"revenue": "9.99", "network": "x"})
